@@ -1,0 +1,52 @@
+/** The face of `clusters/`: what the API and the loops may ask. One verb a file behind it. */
+import type { ClusterQuery, Page, PageRequest, Scope } from '../catalog/catalog.ts';
+import type { HsmMode, HsmType } from '../hsm/protocol.ts';
+import type { ClusterId, HsmId } from '../kernel/ids.ts';
+import type { Cluster, ClusterState, Hsm } from './cluster.ts';
+
+export interface CreateClusterRequest {
+  readonly hsmType: HsmType;
+  readonly subnetIds: readonly string[];
+  /** Backup id or ARN, as the caller wrote it. */
+  readonly sourceBackup?: string;
+  readonly retentionDays?: number;
+  readonly mode?: HsmMode;
+  readonly networkType?: 'IPV4' | 'DUALSTACK';
+  readonly tags: ReadonlyMap<string, string>;
+}
+
+export interface CreateHsmRequest {
+  readonly clusterId: ClusterId;
+  readonly availabilityZone: string;
+  readonly ipAddress?: string;
+}
+
+/** Exactly one of the three. */
+export type HsmSelector =
+  | { readonly hsmId: HsmId }
+  | { readonly eniId: string }
+  | { readonly eniIp: string };
+
+/** A cluster with its live HSMs: what DescribeClusters shows. */
+export interface ClusterView {
+  readonly cluster: Cluster;
+  readonly hsms: readonly Hsm[];
+}
+
+/**
+ * All of them throw Refused (`InvalidRequest`, `NotFound`, `WrongState`, `LimitExceeded`) before anything
+ * happens. Long work goes on after the answer; its end shows in `describe`. A resource of another
+ * account or region is `NotFound`.
+ */
+export interface Clusters {
+  create(scope: Scope, request: CreateClusterRequest): Promise<ClusterView>;
+  describe(scope: Scope, query: ClusterQuery, page: PageRequest): Page<ClusterView>;
+  initialize(
+    scope: Scope,
+    request: { clusterId: ClusterId; signedCert: string; trustAnchor: string },
+  ): Promise<{ state: ClusterState; stateMessage: string }>;
+  remove(scope: Scope, clusterId: ClusterId): Promise<ClusterView>;
+  modifyRetention(scope: Scope, clusterId: ClusterId, retentionDays: number): Promise<ClusterView>;
+  createHsm(scope: Scope, request: CreateHsmRequest): Promise<Hsm>;
+  deleteHsm(scope: Scope, clusterId: ClusterId, which: HsmSelector): Promise<HsmId>;
+}

@@ -1,0 +1,87 @@
+/**
+ * HSMs as the control plane sees them: things to ask for, never processes, paths or keys. One face over
+ * the local host and, later, remote ones.
+ */
+import type {
+  Counts,
+  ExerciseOutcome,
+  Hello,
+  HsmMode,
+  HsmType,
+  OpenOutcome,
+  ProofClaims,
+  ProofStatement,
+  SealOutcome,
+  SealStatement,
+  Signed,
+} from '../hsm/protocol.ts';
+import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
+
+export interface OpenRequest {
+  /** Base64, as the seal gave it. */
+  readonly sealRecord: string;
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly as: { readonly clusterId: ClusterId; readonly isClone: boolean };
+  readonly type: HsmType;
+  readonly mode: HsmMode;
+}
+
+export interface Sealing {
+  /** Must be consumed; the outcome resolves after its end. */
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly outcome: Promise<SealOutcome>;
+}
+
+/** Every method throws Failed `HSM_GONE`, `HOST_GONE`, `CHANNEL`, and Refused as the HSM said. */
+export interface HsmHandle {
+  hello(): Promise<Hello>;
+  certify(as: { clusterId: ClusterId; type: HsmType; mode: HsmMode }): Promise<Hello>;
+  install(certificates: { clusterCertificate: string; trustAnchor: string }): Promise<Hello>;
+  seal(backupId: BackupId, signal?: AbortSignal): Promise<Sealing>;
+  open(request: OpenRequest): Promise<OpenOutcome>;
+  digest(): Promise<{ stateDigest: string; generation: number; counts: Counts }>;
+  limit(frozenBecause: string | null): Promise<void>;
+}
+
+/** A throw-away HSM: no doors, no disk. Dispose it when done, whatever happened. */
+export interface DrillHsm extends AsyncDisposable {
+  readonly serial: string;
+  open(request: OpenRequest): Promise<OpenOutcome>;
+  exercise(): Promise<ExerciseOutcome>;
+  prove(claims: ProofClaims, seal: Signed<SealStatement>): Promise<Signed<ProofStatement>>;
+}
+
+export type FleetEvent =
+  | { readonly kind: 'changed'; readonly hsmId: HsmId; readonly generation: number }
+  | { readonly kind: 'activated'; readonly hsmId: HsmId; readonly generation: number }
+  | { readonly kind: 'failed'; readonly hsmId: HsmId; readonly reason: string }
+  /** The process died; the host is restarting it. */
+  | { readonly kind: 'down'; readonly hsmId: HsmId; readonly reason: string }
+  /** Serving again, with its durable state. */
+  | { readonly kind: 'up'; readonly hsmId: HsmId; readonly hello: Hello };
+
+export interface FleetStatus {
+  readonly areRootsLocked: boolean;
+  readonly isEvaluation: boolean;
+  readonly maker: string;
+  readonly owner: string;
+  /** PEM: what clients check hardware certificates against. */
+  readonly makerRoot: string;
+  readonly ownerRoot: string;
+  readonly codeSha256: string;
+}
+
+export interface Fleet {
+  status(): Promise<FleetStatus>;
+  /** Makes, enrols and starts an HSM under this id; asking again for the same id finds the one there is. */
+  obtain(hsmId: HsmId, clusterId: ClusterId): Promise<HsmHandle>;
+  /** The HSM the host runs under this id. @throws Failed `HSM_GONE`. */
+  hsm(hsmId: HsmId): HsmHandle;
+  /** Which HSMs the host knows. */
+  list(): Promise<readonly { hsmId: HsmId; isRunning: boolean }[]>;
+  /** Zeroises and removes for good; what is not there is done already. */
+  discard(hsmId: HsmId): Promise<void>;
+  /** `maker` and `owner` name other sets of roots than the default, for rehearsing refusals. */
+  drill(roots?: { maker?: string; owner?: string }): Promise<DrillHsm>;
+  onEvent(listener: (event: FleetEvent) => void): void;
+}
