@@ -1,22 +1,35 @@
-/** The face of `backups/`: what the API and clusters may ask. */
-import type { BackupQuery, Page, PageRequest, Scope } from '../catalog/catalog.ts';
+/** The face of `backups/`: what the API, clusters and the keeper may ask. One verb a file behind it. */
+import type { BackupQuery, Catalog, Page, PageRequest, Scope } from '../catalog/catalog.ts';
 import type { Cluster, Hsm } from '../clusters/cluster.ts';
-import type { HsmHandle } from '../fleet/fleet.ts';
+import type { Fleet, HsmHandle } from '../fleet/fleet.ts';
 import type { OpenOutcome } from '../hsm/protocol.ts';
+import type { Background } from '../kernel/background.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { Refused } from '../kernel/errors.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
+import type { Random } from '../kernel/random.ts';
+import { Serial } from '../kernel/serial.ts';
+import type { EpochMs } from '../kernel/types.ts';
+import type { Events } from '../ops/events.ts';
 import type { Backup, BackupCause, ReadyBackup } from './backup.ts';
+import { duePurges, purgeBackup } from './purge.ts';
+import { recoverBackups } from './recover.ts';
+import { markDeleted, markUndeleted } from './remove.ts';
+import { restoreBackup } from './restore.ts';
+import type { StorageOf } from './storage.ts';
+import { takeBackup } from './take.ts';
 
 export interface Backups {
   describe(scope: Scope, query: BackupQuery, page: PageRequest): Page<Backup>;
   /**
-   * Takes a backup of the cluster from its writing HSM, proves it, and resolves when it is READY.
-   * `onStarted` is told the id as soon as the intent is durable.
+   * Takes a backup of `source` (by default the cluster's writing HSM), proves it, and resolves when it is
+   * READY. One at a time for each cluster. `onStarted` is told as soon as the intent is durable.
    * @throws Refused `WrongState` without a live HSM; Failed `NOT_PROVEN`, `VAULT_…`, `KMS`, `HSM_GONE`.
    */
   take(
-    cluster: Cluster,
+    clusterId: ClusterId,
     cause: BackupCause,
-    onStarted?: (id: BackupId) => void,
+    options?: { source?: Hsm; onStarted?: (backup: Backup) => void },
   ): Promise<ReadyBackup>;
   /** For the native API: starts a manual backup of the caller's cluster and answers with its first row. */
   takeManual(scope: Scope, clusterId: ClusterId): Promise<Backup>;
@@ -28,4 +41,121 @@ export interface Backups {
   remove(scope: Scope, id: BackupId): Promise<Backup>;
   undelete(scope: Scope, id: BackupId): Promise<Backup>;
   modifyNeverExpires(scope: Scope, id: BackupId, neverExpires: boolean): Promise<Backup>;
+  /** Destroys what has been PENDING_DELETION for seven days. */
+  purgeDue(): Promise<void>;
+  /** Once, at start, before anything else. */
+  recover(): Promise<void>;
+}
+
+export interface BackupsDeps {
+  readonly catalog: Catalog;
+  readonly fleet: Fleet;
+  readonly storageOf: StorageOf;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: Events;
+  readonly background: Background;
+}
+
+export function createBackups(deps: BackupsDeps): Backups {
+  const { catalog, clock } = deps;
+  /** One turn per cluster for taking, one per backup for deletion, undo and purge. */
+  const turns = new Serial();
+
+  const take: Backups['take'] = (clusterId, cause, options = {}) =>
+    turns.run(clusterId, async () => {
+      const { cluster, source } = catalog.read((reader) => ({
+        cluster: reader.cluster(clusterId),
+        source: options.source ?? reader.hsmsOf(clusterId).find(isSealable),
+      }));
+      if (cluster === undefined || source === undefined) {
+        throw new Refused(
+          'WrongState',
+          `${clusterId} has no live HSM to back up; add one first: its newest backup goes onto it.`,
+        );
+      }
+      return await takeBackup(deps, cluster, deps.fleet.hsm(source.id), cause, options.onStarted);
+    });
+
+  const change = (
+    scope: Scope,
+    id: BackupId,
+    decide: (backup: Backup, now: EpochMs) => Backup,
+  ): Promise<Backup> =>
+    turns.run(id, async () =>
+      catalog.transact((writer) => {
+        const changed = decide(ownBackup(writer.backup(id), scope, id), clock.now());
+        writer.putBackup(changed);
+        return changed;
+      }),
+    );
+
+  return {
+    describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
+    take,
+    async takeManual(scope, clusterId) {
+      const cluster = catalog.read((reader) => reader.cluster(clusterId));
+      if (cluster === undefined || !isIn(cluster, scope)) {
+        throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
+      }
+      if (cluster.state !== 'ACTIVE') {
+        throw new Refused(
+          'WrongState',
+          `${clusterId} is ${cluster.state}; only an ACTIVE cluster can be backed up.`,
+        );
+      }
+      return await new Promise<Backup>((resolve, reject) => {
+        deps.background.run(`manual backup of ${clusterId}`, async () => {
+          try {
+            await take(clusterId, 'manual', { onStarted: resolve });
+          } catch (cause) {
+            // Before the start the caller hears it; after it, the row and the event tell.
+            reject(cause);
+          }
+        });
+      });
+    },
+    restore: (backup, target) => restoreBackup(deps, backup, target),
+    remove: (scope, id) => change(scope, id, markDeleted),
+    undelete: (scope, id) => change(scope, id, markUndeleted),
+    modifyNeverExpires: (scope, id, neverExpires) =>
+      change(scope, id, (backup) => {
+        if (backup.state !== 'READY') {
+          throw new Refused(
+            'WrongState',
+            `${id} is ${backup.state}; only a READY backup can be set to never expire.`,
+          );
+        }
+        return { ...backup, neverExpires };
+      }),
+    async purgeDue() {
+      const pending = catalog.read((reader) => reader.backupsIn(['PENDING_DELETION']));
+      for (const due of duePurges(pending, clock.now())) {
+        await turns.run(due.id, async () => {
+          const [current] = duePurges(
+            catalog.read((reader) => [reader.backup(due.id)].filter((row) => row !== undefined)),
+            clock.now(),
+          );
+          if (current !== undefined) await purgeBackup(deps, current);
+        });
+      }
+    },
+    recover: () => recoverBackups(deps),
+  };
+}
+
+/** The writing HSM is the one whose state is the cluster's; it can be sealed while it is being deleted. */
+function isSealable(hsm: Hsm): boolean {
+  return hsm.takesWrites && (hsm.state === 'ACTIVE' || hsm.state === 'DELETE_IN_PROGRESS');
+}
+
+function isIn(thing: Scope, scope: Scope): boolean {
+  return thing.account === scope.account && thing.region === scope.region;
+}
+
+function ownBackup(backup: Backup | undefined, scope: Scope, id: BackupId): Backup {
+  if (backup === undefined || !isIn(backup, scope)) {
+    throw new Refused('NotFound', `There is no backup ${id} in ${scope.region}.`);
+  }
+  return backup;
 }

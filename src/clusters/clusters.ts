@@ -3,6 +3,14 @@ import type { ClusterQuery, Page, PageRequest, Scope } from '../catalog/catalog.
 import type { HsmMode, HsmType } from '../hsm/protocol.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { Cluster, ClusterState, Hsm } from './cluster.ts';
+import { createCluster } from './create.ts';
+import { createHsm } from './create-hsm.ts';
+import { deleteHsm } from './delete-hsm.ts';
+import type { ClusterDeps } from './deps.ts';
+import { type InitializeRequest, initializeCluster } from './initialize.ts';
+import { modifyRetention } from './modify.ts';
+import { removeCluster } from './remove.ts';
+import { viewOf } from './rows.ts';
 
 export interface CreateClusterRequest {
   readonly hsmType: HsmType;
@@ -43,10 +51,27 @@ export interface Clusters {
   describe(scope: Scope, query: ClusterQuery, page: PageRequest): Page<ClusterView>;
   initialize(
     scope: Scope,
-    request: { clusterId: ClusterId; signedCert: string; trustAnchor: string },
+    request: InitializeRequest,
   ): Promise<{ state: ClusterState; stateMessage: string }>;
   remove(scope: Scope, clusterId: ClusterId): Promise<ClusterView>;
   modifyRetention(scope: Scope, clusterId: ClusterId, retentionDays: number): Promise<ClusterView>;
   createHsm(scope: Scope, request: CreateHsmRequest): Promise<Hsm>;
   deleteHsm(scope: Scope, clusterId: ClusterId, which: HsmSelector): Promise<HsmId>;
+}
+
+export function createClusters(deps: ClusterDeps): Clusters {
+  return {
+    create: (scope, request) => createCluster(deps, scope, request),
+    describe: (scope, query, page) =>
+      deps.catalog.read((reader) => {
+        const { items, ...rest } = reader.clusters(scope, query, page);
+        return { ...rest, items: items.map((cluster) => viewOf(reader, cluster)) };
+      }),
+    initialize: (scope, request) => initializeCluster(deps, scope, request),
+    remove: (scope, clusterId) => removeCluster(deps, scope, clusterId),
+    modifyRetention: async (scope, clusterId, days) =>
+      modifyRetention(deps, scope, clusterId, days),
+    createHsm: (scope, request) => createHsm(deps, scope, request),
+    deleteHsm: (scope, clusterId, which) => deleteHsm(deps, scope, clusterId, which),
+  };
 }

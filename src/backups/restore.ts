@@ -1,0 +1,136 @@
+/**
+ * Restore a backup: the road of `take.ts` the other way. Proofs, new HSMs and clones all come through
+ * `openStored`, so what a proof showed is what a restore does.
+ */
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Cluster, Hsm } from '../clusters/cluster.ts';
+import type { HsmHandle, OpenRequest } from '../fleet/fleet.ts';
+import type { OpenOutcome, SealStatement } from '../hsm/protocol.ts';
+import { toBase64 } from '../kernel/bytes.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { Failed, Refused } from '../kernel/errors.ts';
+import type { ClusterId } from '../kernel/ids.ts';
+import { decryptStream, openSmall } from '../kms/envelope.ts';
+import type { EncryptionContext } from '../kms/kms.ts';
+import { parseOuterRecord } from '../kms/records.ts';
+import type { Events } from '../ops/events.ts';
+import { objectName } from '../vault/names.ts';
+import type { Backup, ReadyBackup } from './backup.ts';
+import { PARTS, SMALL_PARTS_BYTES } from './parts.ts';
+import type { RegionStorage, StorageOf } from './storage.ts';
+
+/** Whatever can open a sealed archive: an HSM of a cluster or a drill. */
+export interface Opener {
+  open(request: OpenRequest): Promise<OpenOutcome>;
+}
+
+/** vault → second layer → the HSM's `open`. Every byte is checked on the way; plaintext stays inside. */
+export async function openStored(
+  storage: RegionStorage,
+  backup: Pick<Backup, 'id' | 'clusterId' | 'account' | 'region' | 'type' | 'mode'>,
+  target: { opener: Opener; as: { clusterId: ClusterId; isClone: boolean } },
+): Promise<OpenOutcome> {
+  const outer = parseOuterRecord(await readSmall(storage, backup.id, PARTS.outerRecord));
+  using key = await storage.kms.unwrapDataKey(outer.dataKey, contextOf(backup));
+  const sealRecord = openSmall(
+    key,
+    PARTS.sealRecord,
+    await readSmall(storage, backup.id, PARTS.sealRecord),
+  );
+  return await target.opener.open({
+    sealRecord: toBase64(sealRecord),
+    body: decryptStream(key, storage.vault.get(objectName(backup.id, PARTS.body))),
+    as: target.as,
+    type: backup.type,
+    mode: backup.mode,
+  });
+}
+
+/** Bound into the data key: a wrapped key moved to another backup, cluster, region or account is refused. */
+export function contextOf(
+  backup: Pick<Backup, 'id' | 'clusterId' | 'account' | 'region'>,
+): EncryptionContext {
+  return {
+    backupId: backup.id,
+    clusterId: backup.clusterId,
+    region: backup.region,
+    account: backup.account,
+  };
+}
+
+export interface RestoreDeps {
+  readonly catalog: Catalog;
+  readonly storageOf: StorageOf;
+  readonly clock: Clock;
+  readonly events: Events;
+}
+
+/**
+ * Puts a READY backup onto an HSM. All previous state of the HSM is replaced, or none of it.
+ * @throws Refused `WrongState`, `DoesNotOpen`; Failed `VAULT_…`, `KMS`, `HSM_GONE`, `NOT_PROVEN` when the
+ *   HSM's digest is not the proven one (it must then not serve).
+ */
+export async function restoreBackup(
+  deps: RestoreDeps,
+  backup: ReadyBackup,
+  target: { cluster: Cluster; hsm: Hsm; handle: HsmHandle; isClone: boolean },
+): Promise<OpenOutcome> {
+  const startedAt = deps.clock.now();
+  const current = deps.catalog.read((reader) => reader.backup(backup.id));
+  if (current?.state !== 'READY') {
+    throw new Refused(
+      'WrongState',
+      `${backup.id} is ${current?.state ?? 'gone'}; only a READY backup can be restored.`,
+    );
+  }
+  const opened = await openStored(deps.storageOf(backup.region), backup, {
+    opener: target.handle,
+    as: { clusterId: target.cluster.id, isClone: target.isClone },
+  });
+  if (opened.stateDigest !== backup.proof.statement.opened.stateDigest && !target.isClone) {
+    throw new Failed(
+      'NOT_PROVEN',
+      `${target.hsm.id} restored ${backup.id}, but its state digest is not the proven one.`,
+    );
+  }
+  deps.events.emit({
+    kind: 'restored',
+    backupId: backup.id,
+    hsmId: target.hsm.id,
+    durationMs: deps.clock.now() - startedAt,
+  });
+  return opened;
+}
+
+/** What a sealing HSM said and what an opening one saw, side by side; the first difference in words. */
+export function differenceToSeal(seal: SealStatement, opened: OpenOutcome): string | undefined {
+  const pairs: readonly (readonly [string, unknown, unknown])[] = [
+    ['state digest', seal.stateDigest, opened.stateDigest],
+    ['header', seal.headerSha256, opened.headerSha256],
+    ['body', seal.bodySha256, opened.bodySha256],
+    ['generation', seal.generation, opened.generation],
+    ['users', seal.counts.users, opened.counts.users],
+    ['keys', seal.counts.keys, opened.counts.keys],
+    ['objects', seal.counts.objects, opened.counts.objects],
+    ['tombstones', seal.counts.tombstones, opened.counts.tombstones],
+  ];
+  const [name, sealed, seen] = pairs.find(([, a, b]) => a !== b) ?? [];
+  return name === undefined ? undefined : `${name}: sealed ${sealed}, restored ${seen}`;
+}
+
+async function readSmall(
+  storage: RegionStorage,
+  id: Backup['id'],
+  part: string,
+): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of storage.vault.get(objectName(id, part))) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > SMALL_PARTS_BYTES) {
+      throw new Failed('VAULT_READ', `${part} of ${id} is larger than a key record can be`);
+    }
+    parts.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(parts));
+}

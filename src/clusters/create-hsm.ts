@@ -1,0 +1,217 @@
+/**
+ * CreateHsm: obtain a blank HSM and feed it: from a live sister, from the newest backup, from the backup
+ * the cluster was made of, or, for the first HSM of a new cluster, from nothing.
+ */
+import type { ReadyBackup } from '../backups/backup.ts';
+import type { Scope } from '../catalog/catalog.ts';
+import type { Hello } from '../hsm/protocol.ts';
+import { Refused } from '../kernel/errors.ts';
+import { newHsmId } from '../kernel/ids.ts';
+import type { EpochMs } from '../kernel/types.ts';
+import type { Cluster, ClusterCertificates, Hsm } from './cluster.ts';
+import type { CreateHsmRequest } from './clusters.ts';
+import type { ClusterDeps } from './deps.ts';
+import { chooseAddress, eniIdOf } from './network.ts';
+import { messageOf, moveHsm, ownCluster } from './rows.ts';
+import { sourceFor } from './source.ts';
+
+export const FOLLOWER_FROZEN =
+  'Another HSM of this cluster takes changes; this one follows and is fed again after each proven backup.';
+const MAX_HSMS = 28;
+
+export async function createHsm(
+  deps: ClusterDeps,
+  scope: Scope,
+  request: CreateHsmRequest,
+): Promise<Hsm> {
+  const id = newHsmId(deps.random);
+  const hsm = deps.catalog.transact((writer): Hsm => {
+    const cluster = ownCluster(writer, scope, request.clusterId);
+    const live = writer.hsmsOf(cluster.id);
+    checkRoom(cluster, live);
+    const subnetId = cluster.subnets.get(request.availabilityZone);
+    if (subnetId === undefined) {
+      throw new Refused(
+        'InvalidRequest',
+        `${cluster.id} has no subnet in ${request.availabilityZone}; it has ${[...cluster.subnets.keys()].join(', ')}.`,
+      );
+    }
+    const neighbours = writer
+      .hsmsIn(['CREATE_IN_PROGRESS', 'ACTIVE', 'DEGRADED', 'DELETE_IN_PROGRESS'])
+      .filter((other) => other.subnetId === subnetId);
+    const row: Hsm = {
+      id,
+      clusterId: cluster.id,
+      state: 'CREATE_IN_PROGRESS',
+      type: cluster.type,
+      availabilityZone: request.availabilityZone,
+      subnetId,
+      eniId: eniIdOf(id),
+      eniIp: chooseAddress(subnetId, request.ipAddress, neighbours),
+      createdAt: deps.clock.now(),
+      takesWrites: false,
+    };
+    writer.createHsm(row);
+    return row;
+  });
+  deps.events.emit({ kind: 'hsmState', hsmId: id, clusterId: hsm.clusterId, state: hsm.state });
+  deps.background.run(`create ${id}`, () => finishCreateHsm(deps, hsm));
+  return hsm;
+}
+
+function checkRoom(cluster: Cluster, live: readonly Hsm[]): void {
+  switch (cluster.state) {
+    case 'ACTIVE':
+      if (live.length >= MAX_HSMS) {
+        throw new Refused('LimitExceeded', `${cluster.id} has ${MAX_HSMS} HSMs; that is the most.`);
+      }
+      return;
+    case 'UNINITIALIZED':
+    case 'INITIALIZED':
+      if (live.length === 0) return;
+      throw new Refused(
+        'WrongState',
+        `${cluster.id} is ${cluster.state}; a second HSM can be added once it is ACTIVE. Initialize the cluster, then set the first admin password: keyark cluster activate --cluster-id ${cluster.id}`,
+      );
+    default:
+      throw new Refused(
+        'WrongState',
+        `${cluster.id} is ${cluster.state}; HSMs can be added when it is UNINITIALIZED or ACTIVE.`,
+      );
+  }
+}
+
+/** Also called for rows that a dead process left behind: `obtain` finds what there is already. */
+export function finishCreateHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
+  return deps.turns.run(hsm.clusterId, async () => {
+    try {
+      await feedNewHsm(deps, hsm);
+    } catch (cause) {
+      moveHsm(deps, hsm.id, 'DEGRADED', {
+        why: `Not usable: ${messageOf(cause)} Delete it and try again.`,
+      });
+    }
+  });
+}
+
+async function feedNewHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
+  const { cluster, source, hasWriter } = deps.catalog.read((reader) => {
+    const row = reader.cluster(hsm.clusterId);
+    if (row === undefined) throw new Refused('NotFound', `There is no cluster ${hsm.clusterId}.`);
+    const liveSisters = reader
+      .hsmsOf(row.id)
+      .filter((sister) => sister.id !== hsm.id && sister.state === 'ACTIVE');
+    return {
+      cluster: row,
+      hasWriter: liveSisters.some((sister) => sister.takesWrites),
+      source: sourceFor(row, {
+        liveSisters,
+        newestReady: reader.newestReady(row.id),
+        origin: row.sourceBackup === undefined ? undefined : reader.backup(row.sourceBackup.id),
+      }),
+    };
+  });
+  switch (source.kind) {
+    case 'blocked':
+      throw new Refused('WrongState', source.why);
+    case 'nobody':
+      return await bearFirst(deps, cluster, hsm);
+    case 'sister': {
+      const backup = await deps.backups.take(cluster.id, 'before-add-hsm', {
+        source: source.sister,
+      });
+      return await restoreInto(deps, cluster, hsm, { backup, isClone: false, hasWriter });
+    }
+    case 'newest':
+      return await restoreInto(deps, cluster, hsm, {
+        backup: source.backup,
+        isClone: false,
+        hasWriter,
+      });
+    case 'origin':
+      return await restoreInto(deps, cluster, hsm, {
+        backup: source.backup,
+        isClone: true,
+        hasWriter,
+      });
+  }
+}
+
+/** The first HSM of a new cluster makes the cluster's keys and its CSR. */
+async function bearFirst(deps: ClusterDeps, cluster: Cluster, hsm: Hsm): Promise<void> {
+  const handle = await deps.fleet.obtain(hsm.id, cluster.id);
+  const found = await handle.hello();
+  const hello =
+    found.lifecycle === 'BLANK'
+      ? await handle.certify({ clusterId: cluster.id, type: cluster.type, mode: cluster.mode })
+      : found;
+  deps.catalog.transact((writer) => {
+    const row = writer.cluster(cluster.id);
+    if (row === undefined) return;
+    writer.putCluster({ ...row, certificates: certificatesOf(hello) });
+  });
+  moveHsm(deps, hsm.id, 'ACTIVE', serving(hello, { takesWrites: true }));
+}
+
+async function restoreInto(
+  deps: ClusterDeps,
+  cluster: Cluster,
+  hsm: Hsm,
+  from: { backup: ReadyBackup; isClone: boolean; hasWriter: boolean },
+): Promise<void> {
+  const handle = await deps.fleet.obtain(hsm.id, cluster.id);
+  const opened = await deps.backups.restore(from.backup, {
+    cluster,
+    hsm,
+    handle,
+    isClone: from.isClone,
+  });
+  await handle.limit(from.hasWriter ? FOLLOWER_FROZEN : null);
+  const hello = await handle.hello();
+  const now = deps.clock.now();
+  if (!from.hasWriter)
+    noteRestored(deps, cluster, { generation: opened.generation, at: now }, hello);
+  moveHsm(deps, hsm.id, 'ACTIVE', serving(hello, { takesWrites: !from.hasWriter }));
+}
+
+/**
+ * The cluster is now what the backup was: older generations count as new again, and a clone, which has
+ * no backup of its own yet, is due for one at once.
+ */
+function noteRestored(
+  deps: ClusterDeps,
+  cluster: Cluster,
+  newestChange: { generation: number; at: EpochMs },
+  hello: Hello,
+): void {
+  deps.catalog.transact((writer) => {
+    const row = writer.cluster(cluster.id);
+    if (row === undefined) return;
+    writer.putCluster({
+      ...row,
+      newestChange,
+      nextBackupAt: row.nextBackupAt ?? newestChange.at,
+      certificates: { ...row.certificates, ...publicCertificatesOf(hello) },
+    });
+  });
+}
+
+function serving(
+  hello: Hello,
+  role: { takesWrites: boolean },
+): { takesWrites: boolean; serial?: string } {
+  return hello.serial === undefined ? role : { ...role, serial: hello.serial };
+}
+
+/** Before initialisation the CSR and all chains are shown; afterwards the cluster's certificate only. */
+function certificatesOf(hello: Hello): ClusterCertificates {
+  return { ...hello.certificates };
+}
+
+function publicCertificatesOf(hello: Hello): ClusterCertificates {
+  const { clusterCertificate, trustAnchor } = hello.certificates ?? {};
+  return {
+    ...(clusterCertificate === undefined ? {} : { clusterCertificate }),
+    ...(trustAnchor === undefined ? {} : { trustAnchor }),
+  };
+}

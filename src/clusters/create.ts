@@ -1,0 +1,117 @@
+/** CreateCluster: a new cluster, or one made from a backup. */
+import type { Backup } from '../backups/backup.ts';
+import type { CatalogReader, Scope } from '../catalog/catalog.ts';
+import type { HsmMode, HsmType } from '../hsm/protocol.ts';
+import { Refused } from '../kernel/errors.ts';
+import { newClusterId, parseBackupId } from '../kernel/ids.ts';
+import type { Cluster } from './cluster.ts';
+import type { ClusterView, CreateClusterRequest } from './clusters.ts';
+import type { ClusterDeps } from './deps.ts';
+import { checkRetention, DEFAULT_RETENTION_DAYS } from './modify.ts';
+import { placeSubnets, securityGroupOf, vpcIdOf } from './network.ts';
+import { moveCluster, viewOf } from './rows.ts';
+
+/** Backup's type and mode → the type and mode of clusters it may become (one way only). */
+const RESTORES_TO: Record<`${HsmType} ${HsmMode}`, readonly `${HsmType} ${HsmMode}`[]> = {
+  'hsm1.medium FIPS': ['hsm2m.medium FIPS'],
+  'hsm1.medium NON_FIPS': [],
+  'hsm2m.medium FIPS': ['hsm2m.medium FIPS'],
+  'hsm2m.medium NON_FIPS': ['hsm2m.medium NON_FIPS'],
+};
+
+export async function createCluster(
+  deps: ClusterDeps,
+  scope: Scope,
+  request: CreateClusterRequest,
+): Promise<ClusterView> {
+  if (request.hsmType === 'hsm1.medium') {
+    throw new Refused(
+      'InvalidRequest',
+      'New clusters of type hsm1.medium cannot be created any more; use hsm2m.medium.',
+    );
+  }
+  const retentionDays = checkRetention(request.retentionDays ?? DEFAULT_RETENTION_DAYS);
+  const id = newClusterId(deps.random);
+  const cluster = deps.catalog.transact((writer): Cluster => {
+    const source =
+      request.sourceBackup === undefined ? undefined : sourceOf(writer, scope, request);
+    const mode = request.mode ?? source?.backup.mode ?? 'FIPS';
+    if (source !== undefined) checkFits(source.backup, request.hsmType, mode);
+    const subnets = placeSubnets(scope.region, request.subnetIds, (subnetId) =>
+      writer.subnetZone(scope, subnetId),
+    );
+    for (const [zone, subnetId] of subnets) writer.putSubnetZone(scope, subnetId, zone);
+    const row: Cluster = {
+      id,
+      account: scope.account,
+      region: scope.region,
+      state: 'CREATE_IN_PROGRESS',
+      type: request.hsmType,
+      mode,
+      networkType: request.networkType ?? 'IPV4',
+      createdAt: deps.clock.now(),
+      retentionDays,
+      ...(source === undefined
+        ? {}
+        : { sourceBackup: { id: source.backup.id, asRequested: source.asRequested } }),
+      vpcId: vpcIdOf(scope.account, scope.region),
+      securityGroup: securityGroupOf(id),
+      subnets,
+      // A clone keeps its source's certificate: clients go on with the original customer CA.
+      certificates: source === undefined ? {} : source.certificates,
+      tags: request.tags,
+      backupFailures: 0,
+    };
+    writer.createCluster(row);
+    return row;
+  });
+  deps.events.emit({ kind: 'clusterState', clusterId: id, state: cluster.state });
+  deps.background.run(`create ${id}`, async () => finishCreate(deps, cluster));
+  return deps.catalog.read((reader) => viewOf(reader, cluster));
+}
+
+/** The second half, also called for rows that a dead process left behind. */
+export function finishCreate(
+  deps: Pick<ClusterDeps, 'catalog' | 'events'>,
+  cluster: Cluster,
+): void {
+  moveCluster(deps, cluster.id, cluster.sourceBackup === undefined ? 'UNINITIALIZED' : 'ACTIVE');
+}
+
+function sourceOf(
+  reader: CatalogReader,
+  scope: Scope,
+  request: CreateClusterRequest,
+): { backup: Backup; asRequested: string; certificates: Cluster['certificates'] } {
+  const asRequested = request.sourceBackup ?? '';
+  const backupId = parseBackupId(asRequested.slice(asRequested.lastIndexOf('/') + 1));
+  const backup = reader.backup(backupId);
+  if (backup === undefined || backup.account !== scope.account || backup.region !== scope.region) {
+    throw new Refused('NotFound', `There is no backup ${backupId} in ${scope.region}.`);
+  }
+  if (backup.state !== 'READY') {
+    throw new Refused(
+      'WrongState',
+      `${backupId} is ${backup.state}; a cluster can be made from a READY backup only.`,
+    );
+  }
+  const { clusterCertificate, trustAnchor } = reader.cluster(backup.clusterId)?.certificates ?? {};
+  return {
+    backup,
+    asRequested,
+    certificates: {
+      ...(clusterCertificate === undefined ? {} : { clusterCertificate }),
+      ...(trustAnchor === undefined ? {} : { trustAnchor }),
+    },
+  };
+}
+
+function checkFits(backup: Backup, type: HsmType, mode: HsmMode): void {
+  const fits = RESTORES_TO[`${backup.type} ${backup.mode}`];
+  if (!fits.includes(`${type} ${mode}`)) {
+    throw new Refused(
+      'InvalidRequest',
+      `${backup.id} was taken from ${backup.type} in ${backup.mode} mode; it can become ${fits.join(' or ')}, not ${type} ${mode}.`,
+    );
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * DeleteHsm: a proven backup first, then zeroise. State that is in no proven backup is never destroyed:
+ * if the backup fails the HSM goes back to where it was and says why.
+ */
+import type { Scope } from '../catalog/catalog.ts';
+import { Refused } from '../kernel/errors.ts';
+import type { ClusterId, HsmId } from '../kernel/ids.ts';
+import type { Hsm } from './cluster.ts';
+import type { HsmSelector } from './clusters.ts';
+import type { ClusterDeps } from './deps.ts';
+import { feed } from './feed.ts';
+import { messageOf, moveHsm, ownCluster } from './rows.ts';
+
+export async function deleteHsm(
+  deps: ClusterDeps,
+  scope: Scope,
+  clusterId: ClusterId,
+  which: HsmSelector,
+): Promise<HsmId> {
+  const before = deps.catalog.transact((writer) => {
+    const cluster = ownCluster(writer, scope, clusterId);
+    const hsm = writer.hsmsOf(clusterId).find((candidate) => isSelected(candidate, which));
+    if (hsm === undefined) {
+      throw new Refused(
+        'NotFound',
+        `${clusterId} has no HSM with ${Object.entries(which).flat().join(' ')}.`,
+      );
+    }
+    if (cluster.state === 'MODIFY_IN_PROGRESS' || cluster.state === 'INITIALIZE_IN_PROGRESS') {
+      throw new Refused('WrongState', `${clusterId} is ${cluster.state}; wait until that is done.`);
+    }
+    if (hsm.state !== 'ACTIVE' && hsm.state !== 'DEGRADED') {
+      throw new Refused('WrongState', `${hsm.id} is ${hsm.state} and cannot be deleted now.`);
+    }
+    const { stateMessage: _old, ...rest } = hsm;
+    writer.putHsm({ ...rest, state: 'DELETE_IN_PROGRESS' });
+    return hsm;
+  });
+  deps.background.run(`delete ${before.id}`, () => finishDeleteHsm(deps, before));
+  return before.id;
+}
+
+function isSelected(hsm: Hsm, which: HsmSelector): boolean {
+  if ('hsmId' in which) return hsm.id === which.hsmId;
+  return 'eniId' in which ? hsm.eniId === which.eniId : hsm.eniIp === which.eniIp;
+}
+
+/** Also called for rows that a dead process left in DELETE_IN_PROGRESS. */
+export function finishDeleteHsm(deps: ClusterDeps, before: Hsm): Promise<void> {
+  return deps.turns.run(before.clusterId, async () => {
+    try {
+      if (await holdsUnprovenState(deps, before)) {
+        const backup = await deps.backups.take(before.clusterId, 'before-delete-hsm');
+        await handOver(deps, before, backup.id);
+      }
+      await deps.fleet.discard(before.id);
+    } catch (cause) {
+      moveHsm(deps, before.id, before.state === 'DEGRADED' ? 'DEGRADED' : 'ACTIVE', {
+        why: `Not deleted: the backup before it failed. ${messageOf(cause)}`,
+      });
+      return;
+    }
+    moveHsm(deps, before.id, 'DELETED', { takesWrites: false });
+    forgetCsr(deps, before.clusterId);
+  });
+}
+
+/**
+ * Anything that was initialised holds users and keys. A blank or merely certified HSM holds nothing a
+ * customer could miss; a follower holds what the writer holds, and the writer is backed up all the same.
+ */
+async function holdsUnprovenState(deps: ClusterDeps, hsm: Hsm): Promise<boolean> {
+  const known = await deps.fleet.list();
+  if (!known.some(({ hsmId }) => hsmId === hsm.id)) return false;
+  const { lifecycle } = await deps.fleet.hsm(hsm.id).hello();
+  return lifecycle === 'INITIALIZED' || lifecycle === 'ACTIVE' || lifecycle === 'ERROR';
+}
+
+/** When the writer leaves, a follower is fed its last state and takes the writes. */
+async function handOver(deps: ClusterDeps, leaving: Hsm, backupId: string): Promise<void> {
+  if (!leaving.takesWrites) return;
+  const { heir, backup } = deps.catalog.read((reader) => ({
+    heir: reader
+      .hsmsOf(leaving.clusterId)
+      .find((hsm) => hsm.id !== leaving.id && hsm.state === 'ACTIVE'),
+    backup: reader.newestReady(leaving.clusterId),
+  }));
+  if (heir === undefined || backup?.id !== backupId) return;
+  await feed(deps, heir, backup);
+  await deps.fleet.hsm(heir.id).limit(null);
+  moveHsm(deps, leaving.id, 'DELETE_IN_PROGRESS', { takesWrites: false });
+  moveHsm(deps, heir.id, 'ACTIVE', { takesWrites: true });
+}
+
+/** A cluster that was never initialised gets a new key, and a new CSR, with its next HSM. */
+function forgetCsr(deps: ClusterDeps, clusterId: ClusterId): void {
+  deps.catalog.transact((writer) => {
+    const cluster = writer.cluster(clusterId);
+    if (cluster?.state === 'UNINITIALIZED') writer.putCluster({ ...cluster, certificates: {} });
+  });
+}

@@ -1,0 +1,40 @@
+/** ModifyCluster, the retention part. */
+import type { Scope } from '../catalog/catalog.ts';
+import { Refused } from '../kernel/errors.ts';
+import type { ClusterId } from '../kernel/ids.ts';
+import type { ClusterView } from './clusters.ts';
+import type { ClusterDeps } from './deps.ts';
+import { ownCluster, viewOf } from './rows.ts';
+
+export const DEFAULT_RETENTION_DAYS = 90;
+const MIN_RETENTION_DAYS = 7;
+const MAX_RETENTION_DAYS = 379;
+
+/** @throws Refused `InvalidRequest` outside 7 to 379. */
+export function checkRetention(days: number): number {
+  if (!Number.isInteger(days) || days < MIN_RETENTION_DAYS || days > MAX_RETENTION_DAYS) {
+    throw new Refused(
+      'InvalidRequest',
+      `A retention of ${days} days is not possible; choose ${MIN_RETENTION_DAYS} to ${MAX_RETENTION_DAYS}.`,
+    );
+  }
+  return days;
+}
+
+export function modifyRetention(
+  deps: ClusterDeps,
+  scope: Scope,
+  id: ClusterId,
+  retentionDays: number,
+): ClusterView {
+  const days = checkRetention(retentionDays);
+  return deps.catalog.transact((writer) => {
+    const cluster = ownCluster(writer, scope, id);
+    if (cluster.state === 'DELETED' || cluster.state === 'DELETE_IN_PROGRESS') {
+      throw new Refused('WrongState', `${id} is ${cluster.state}; its retention stays as it is.`);
+    }
+    const changed = { ...cluster, retentionDays: days };
+    writer.putCluster(changed);
+    return viewOf(writer, changed);
+  });
+}
