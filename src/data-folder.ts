@@ -1,0 +1,125 @@
+/**
+ * The data folder: whose it is, which version wrote it, and that one process at a time uses it.
+ *
+ * Run by root it belongs to root with the sticky bit, so that the control plane can write its own files
+ * beside the host's folder but can never replace that.
+ */
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { type Clock, isoTime } from './kernel/clock.ts';
+import { Failed, Refused } from './kernel/errors.ts';
+import type { EpochMs } from './kernel/types.ts';
+
+/** Written by this program. A newer one is refused, an older one upgraded by `UPGRADES`. */
+export const DATA_VERSION = 1;
+
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface DataFolder extends Disposable {
+  readonly path: string;
+  /** A folder inside, 0700, made if missing; belongs to the control plane. */
+  folder(name: string): string;
+}
+
+interface Marker {
+  readonly version: number;
+  readonly createdAt: string;
+}
+
+/**
+ * @param controlPlane whom the control plane's files belong to; undefined when nobody changes user.
+ * @throws Refused `Conflict` when another process uses the folder, `WrongState` for a newer version.
+ */
+export function openDataFolder(
+  path: string,
+  options: { clock: Clock; pid: number; controlPlane?: Owner },
+): DataFolder {
+  const { controlPlane } = options;
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (controlPlane !== undefined) {
+    chownSync(path, 0, controlPlane.gid);
+    chmodSync(path, 0o1771);
+  }
+  const own = (file: string): string => {
+    if (controlPlane !== undefined) chownSync(file, controlPlane.uid, controlPlane.gid);
+    return file;
+  };
+  checkVersion(path, options.clock, own);
+  const lock = takeLock(path, options, own);
+  return {
+    path,
+    folder(name) {
+      const folder = join(path, name);
+      if (!existsSync(folder)) {
+        mkdirSync(folder, { mode: 0o700 });
+        own(folder);
+      }
+      return folder;
+    },
+    [Symbol.dispose]: () => lock.close(),
+  };
+}
+
+function checkVersion(path: string, clock: Clock, own: (file: string) => string): void {
+  const file = join(path, 'keyark.json');
+  if (!existsSync(file)) {
+    const marker: Marker = { version: DATA_VERSION, createdAt: isoTime(clock.now()) };
+    writeFileSync(file, `${JSON.stringify(marker)}\n`, { mode: 0o644, flush: true });
+    own(file);
+    return;
+  }
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as Marker;
+  if (version > DATA_VERSION) {
+    throw new Refused(
+      'WrongState',
+      `[NEWER_DATA] ${path} was written by a newer Keyark (data version ${version}; this one knows ${DATA_VERSION}). Nothing was touched. Start it with the version that wrote it.`,
+    );
+  }
+}
+
+/** An exclusive SQLite transaction is a lock that the kernel releases when the process dies. */
+function takeLock(
+  path: string,
+  options: { clock: Clock; pid: number },
+  own: (file: string) => string,
+): DatabaseSync {
+  const file = join(path, 'lock');
+  const userFile = join(path, 'user');
+  const lock = new DatabaseSync(file, { timeout: 0 });
+  try {
+    lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+  } catch (cause) {
+    lock.close();
+    throw new Refused(
+      'Conflict',
+      `[DATA_IN_USE] Another Keyark (${userOf(userFile)}) uses ${path}. Stop it with \`keyark stop\`, or start this one with --data on another folder.`,
+      { cause },
+    );
+  }
+  try {
+    chmodSync(own(file), 0o600);
+    writeFileSync(userFile, userText(options.pid, options.clock.now()), { mode: 0o600 });
+    own(userFile);
+  } catch (cause) {
+    lock.close();
+    throw new Failed('START', `${path} cannot be written`, { cause });
+  }
+  return lock;
+}
+
+function userText(pid: number, now: EpochMs): string {
+  return `process ${pid}, since ${isoTime(now)}`;
+}
+
+function userOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    // The note is a courtesy; the lock is what counts.
+    return 'an unknown process';
+  }
+}
