@@ -187,6 +187,10 @@ function noteRestored(
   deps.catalog.transact((writer) => {
     const row = writer.cluster(cluster.id);
     if (row === undefined) return;
+    // An HSM that stopped and was replaced has lost the write turn, also if it comes back.
+    for (const other of writer.hsmsOf(cluster.id)) {
+      if (other.takesWrites) writer.putHsm({ ...other, takesWrites: false });
+    }
     writer.putCluster({
       ...row,
       newestChange,

@@ -49,7 +49,7 @@ function isSelected(hsm: Hsm, which: HsmSelector): boolean {
 export function finishDeleteHsm(deps: ClusterDeps, before: Hsm): Promise<void> {
   return deps.turns.run(before.clusterId, async () => {
     try {
-      if (await holdsUnprovenState(deps, before)) {
+      if (mayHoldState(deps, before)) {
         const backup = await deps.backups.take(before.clusterId, 'before-delete-hsm');
         await handOver(deps, before, backup.id);
       }
@@ -66,14 +66,12 @@ export function finishDeleteHsm(deps: ClusterDeps, before: Hsm): Promise<void> {
 }
 
 /**
- * Anything that was initialised holds users and keys. A blank or merely certified HSM holds nothing a
- * customer could miss; a follower holds what the writer holds, and the writer is backed up all the same.
+ * An HSM that never served holds nothing, and one that was only certified nothing a customer could miss.
+ * A follower holds what the writer holds; the writer is backed up all the same.
  */
-async function holdsUnprovenState(deps: ClusterDeps, hsm: Hsm): Promise<boolean> {
-  const known = await deps.fleet.list();
-  if (!known.some(({ hsmId }) => hsmId === hsm.id)) return false;
-  const { lifecycle } = await deps.fleet.hsm(hsm.id).hello();
-  return lifecycle === 'INITIALIZED' || lifecycle === 'ACTIVE' || lifecycle === 'ERROR';
+function mayHoldState(deps: ClusterDeps, hsm: Hsm): boolean {
+  const cluster = deps.catalog.read((reader) => reader.cluster(hsm.clusterId));
+  return hsm.serial !== undefined && cluster?.state !== 'UNINITIALIZED';
 }
 
 /** When the writer leaves, a follower is fed its last state and takes the writes. */

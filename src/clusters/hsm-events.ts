@@ -61,7 +61,12 @@ function isBack(
     });
     return;
   }
-  if (hsm.state === 'DEGRADED' && hsm.serial !== undefined) moveHsm(deps, hsm.id, 'ACTIVE');
+  if (hsm.serial === undefined) return;
+  if (!hsm.takesWrites) {
+    followerIsBack(deps, hsm, hello);
+    return;
+  }
+  if (hsm.state === 'DEGRADED') moveHsm(deps, hsm.id, 'ACTIVE');
   const { clusterCertificate, trustAnchor } = hello.certificates ?? {};
   if (
     cluster.state === 'UNINITIALIZED' &&
@@ -75,9 +80,19 @@ function isBack(
     }));
   }
   if (hello.lifecycle === 'ACTIVE') activated(deps, hsm.id, hello.generation);
-  if (hsm.takesWrites) {
-    noteChange(cluster.id, hello.generation);
-  } else if (hsm.state !== 'CREATE_IN_PROGRESS') {
-    deps.background.run(`freeze ${hsm.id}`, () => deps.fleet.hsm(hsm.id).limit(FOLLOWER_FROZEN));
+  noteChange(cluster.id, hello.generation);
+}
+
+/** Others have moved on: it is fed again, unless it holds changes that no proven backup has. */
+function followerIsBack(deps: ClusterDeps, hsm: Hsm, hello: Hello): void {
+  const newest = deps.catalog.read((reader) => reader.newestReady(hsm.clusterId));
+  const provenGeneration = newest?.archive.seal.statement.generation ?? -1;
+  deps.background.run(`freeze ${hsm.id}`, () => deps.fleet.hsm(hsm.id).limit(FOLLOWER_FROZEN));
+  if (hello.generation <= provenGeneration) {
+    if (hsm.state === 'DEGRADED') moveHsm(deps, hsm.id, 'ACTIVE');
+    return;
   }
+  moveHsm(deps, hsm.id, 'DEGRADED', {
+    why: `It was replaced while it was away and holds changes up to generation ${hello.generation}; the newest proven backup has ${provenGeneration}. Deleting it gives them up.`,
+  });
 }
