@@ -12,6 +12,7 @@ import { Serial } from '../kernel/serial.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import type { Backup, BackupCause, ReadyBackup } from './backup.ts';
+import { type DrillOutcome, drillBackup } from './drill.ts';
 import { duePurges, purgeBackup } from './purge.ts';
 import { recoverBackups } from './recover.ts';
 import { markDeleted, markUndeleted } from './remove.ts';
@@ -41,6 +42,12 @@ export interface Backups {
   remove(scope: Scope, id: BackupId): Promise<Backup>;
   undelete(scope: Scope, id: BackupId): Promise<Backup>;
   modifyNeverExpires(scope: Scope, id: BackupId, neverExpires: boolean): Promise<Backup>;
+  /** Tries a READY backup on a throw-away HSM, by default one of the same maker and owner. */
+  drill(
+    scope: Scope,
+    id: BackupId,
+    roots?: { maker?: string; owner?: string },
+  ): Promise<DrillOutcome>;
   /** Destroys what has been PENDING_DELETION for seven days. */
   purgeDue(): Promise<void>;
   /** Once, at start, before anything else. */
@@ -128,6 +135,18 @@ export function createBackups(deps: BackupsDeps): Backups {
         }
         return { ...backup, neverExpires };
       }),
+    async drill(scope, id, roots = {}) {
+      const backup = ownBackup(
+        catalog.read((reader) => reader.backup(id)),
+        scope,
+        id,
+      );
+      if (backup.state !== 'READY') {
+        throw new Refused('WrongState', `${id} is ${backup.state}; only a READY backup is tried.`);
+      }
+      const storage = deps.storageOf(backup.region);
+      return await drillBackup({ fleet: deps.fleet, storage }, backup, roots);
+    },
     async purgeDue() {
       const pending = catalog.read((reader) => reader.backupsIn(['PENDING_DELETION']));
       for (const due of duePurges(pending, clock.now())) {
