@@ -106,6 +106,10 @@ export class ByteReader {
     return this.#bytes.readUInt8(this.#advance(1));
   }
 
+  u16(): number {
+    return this.#bytes.readUInt16BE(this.#advance(2));
+  }
+
   u32(): number {
     return this.#bytes.readUInt32BE(this.#advance(4));
   }
