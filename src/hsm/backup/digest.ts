@@ -10,6 +10,7 @@ import { deriveKey } from '../../crypto/kdf.ts';
 import { fromUtf8, toHex } from '../../kernel/bytes.ts';
 import { assert, Broken } from '../../kernel/errors.ts';
 import type { LocalState, SharedState } from '../state.ts';
+import { copyInto } from './fields.ts';
 
 const DIGEST_BYTES = 32;
 const BUFFER_BYTES = 64 * 1024;
@@ -130,7 +131,7 @@ class CanonicalForm {
       return;
     }
     this.#room(value.length);
-    this.#buffer.set(value, this.#at);
+    copyInto(this.#buffer, value, this.#at);
     this.#at += value.length;
   }
 
@@ -141,7 +142,7 @@ class CanonicalForm {
 
   #map(value: ReadonlyMap<unknown, unknown>): void {
     this.#head(LETTER.map, value.size);
-    for (const key of [...value.keys()].sort(compareKeys)) {
+    for (const key of ascending([...value.keys()], compareKeys)) {
       this.write(key);
       this.write(value.get(key));
     }
@@ -149,12 +150,16 @@ class CanonicalForm {
 
   /** A property that is `undefined` is one that is not there. */
   #object(value: object): void {
-    const entries = Object.entries(value).filter(([, part]) => part !== undefined);
-    entries.sort(([a], [b]) => compareText(a, b));
-    this.#head(LETTER.object, entries.length);
-    for (const [name, part] of entries) {
+    // Only read by names that Object.keys gave, so what comes out is some own property.
+    const properties = value as Readonly<Record<string, unknown>>;
+    let names = Object.keys(value);
+    if (names.some((name) => properties[name] === undefined)) {
+      names = names.filter((name) => properties[name] !== undefined);
+    }
+    this.#head(LETTER.object, names.length);
+    for (const name of ascending(names, compareText)) {
       this.#text(name);
-      this.write(part);
+      this.write(properties[name]);
     }
   }
 
@@ -166,6 +171,15 @@ class CanonicalForm {
     this.#hmac.update(this.#buffer.subarray(0, this.#at));
     this.#at = 0;
   }
+}
+
+/** Sorts in place unless there is nothing to do, which is most of the time. */
+function ascending<Key>(keys: Key[], compare: (a: Key, b: Key) => number): Key[] {
+  const isSorted = keys.every((key, i) => {
+    const previous = i === 0 ? undefined : keys[i - 1];
+    return previous === undefined || compare(previous, key) < 0;
+  });
+  return isSorted ? keys : keys.sort(compare);
 }
 
 function compareKeys(a: unknown, b: unknown): number {

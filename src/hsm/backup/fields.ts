@@ -43,6 +43,18 @@ export const MAX_NAMES = 4096;
 export const MAX_ATTRIBUTES = 256;
 export const MAX_ATTRIBUTE_BYTES = 1 << 20;
 
+/** Below this a loop beats the call into the runtime that a bulk copy costs. */
+const SHORT_COPY_BYTES = 40;
+
+export function copyInto(target: Uint8Array, source: Uint8Array, at: number): void {
+  if (source.length > SHORT_COPY_BYTES) {
+    target.set(source, at);
+    return;
+  }
+  // The index stays inside `source`.
+  for (let i = 0; i < source.length; i += 1) target[at + i] = source[i] ?? 0;
+}
+
 /** Fills memory of an exact, precomputed size; writing past it is our mistake. */
 export class ByteWriter {
   readonly #bytes: Buffer;
@@ -72,8 +84,16 @@ export class ByteWriter {
 
   raw(value: Uint8Array): void {
     assert(value.length <= this.#bytes.length - this.#at, 'a record outgrew its size');
-    this.#bytes.set(value, this.#at);
+    copyInto(this.#bytes, value, this.#at);
     this.#at += value.length;
+  }
+
+  /** `u32 length ‖` whatever `write` writes. */
+  measured(write: () => void): void {
+    const at = this.#at;
+    this.u32(0);
+    write();
+    this.#bytes.writeUInt32BE(this.#at - at - 4, at);
   }
 
   /** `byteLength` is the text's length in UTF-8. */
@@ -192,8 +212,7 @@ export function writeFields(
     const part = property(value, field);
     if (part === undefined) continue;
     into.u8(field.tag);
-    into.u32(field.type.size(part, structures));
-    field.type.write(part, into, structures);
+    into.measured(() => field.type.write(part, into, structures));
   }
 }
 
@@ -348,10 +367,7 @@ export const attributes: ValueType<Attributes> = {
   },
   write: (value, into) => {
     into.u32(value.size);
-    const types = Uint32Array.from(value.keys()).sort();
-    for (const type of types) {
-      const attribute = value.get(type);
-      assert(attribute !== undefined, 'an attribute type is an unsigned 32-bit number');
+    for (const [type, attribute] of byType(value)) {
       into.u32(type);
       into.u8(SORT[attribute.type]);
       into.u32(attributeSize(attribute));
@@ -370,6 +386,16 @@ export const attributes: ValueType<Attributes> = {
     return all;
   },
 };
+
+/** Most maps are in order already, and sorting a full HSM's costs as much as writing it. */
+function byType(value: Attributes): Iterable<[number, AttributeValue]> {
+  let previous = -1;
+  for (const type of value.keys()) {
+    if (type < previous) return [...value].sort(([a], [b]) => a - b);
+    previous = type;
+  }
+  return value;
+}
 
 function attributeSize(attribute: AttributeValue): number {
   if (attribute.type === 'bool') return 1;
