@@ -1,0 +1,404 @@
+/**
+ * Settings: flag > variable > file > default, each with its origin, all problems reported at once.
+ *
+ * One TOML file (/etc/keyark/keyark.toml, else ~/.config/keyark/keyark.toml; none is needed). Secrets have
+ * no place in it: it is read by people, copied to tickets and kept in repositories.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { isAbsolute, join, resolve } from 'node:path';
+import { parse, TomlError } from 'smol-toml';
+import { SECOND_MS } from './kernel/clock.ts';
+
+/** What the service and the commands run with. */
+export interface Config {
+  readonly data: string;
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** PEM files. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  /** The first is the default region. */
+  readonly regions: readonly string[];
+  readonly account: string;
+  readonly schedule: {
+    readonly isChangeDriven: boolean;
+    readonly quietMs: number;
+    readonly latestMs: number;
+  };
+  readonly log: {
+    readonly level: 'error' | 'info' | 'debug';
+    readonly format: 'people' | 'json';
+  };
+  /** The ready-made cluster of `keyark up`. */
+  readonly home: {
+    readonly name: string;
+    readonly hsmType: 'hsm1.medium' | 'hsm2m.medium';
+    readonly mode: 'FIPS' | 'NON_FIPS';
+  };
+}
+
+/** What differs from machine to machine and from user to user. */
+export interface Surroundings {
+  readonly isRoot: boolean;
+  readonly home: string;
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** People read stderr here, so the log speaks to people. */
+  readonly isTerminal: boolean;
+}
+
+export type Origin = 'flag' | 'variable' | 'file' | 'default';
+
+/** One setting as `keyark config show` prints it. */
+export interface Setting {
+  readonly name: SettingName;
+  readonly value: string;
+  readonly origin: Origin;
+  /** `--port`, `KEYARK_PORT`, the file's path, or empty. */
+  readonly where: string;
+}
+
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly settings: readonly Setting[];
+  /** The file that was read. */
+  readonly file?: string;
+}
+
+/** Every problem there is, each a sentence that says what would work. */
+export class ConfigProblems extends Error {
+  override readonly name = 'ConfigProblems';
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
+interface Row {
+  /** Table and key in the file. */
+  readonly name: string;
+  readonly help: string;
+  readonly flag: string;
+  readonly variable: string;
+  /** A value in the file that is no text is turned into text first. */
+  readonly read: (text: string) => unknown;
+  readonly expected: string;
+  readonly fallback: (around: Surroundings) => string;
+}
+
+const ROWS = {
+  data: {
+    name: 'data',
+    help: 'folder for everything Keyark keeps',
+    flag: '--data',
+    variable: 'KEYARK_DATA',
+    read: (text) => (text === '' ? undefined : text),
+    expected: 'a folder',
+    fallback: ({ isRoot, home }) =>
+      isRoot ? '/var/lib/keyark' : join(home, '.local', 'share', 'keyark'),
+  },
+  host: {
+    name: 'api.host',
+    help: 'address the API listens on',
+    flag: '--host',
+    variable: 'KEYARK_HOST',
+    read: matching(/^[0-9A-Za-z.:-]{1,253}$/),
+    expected: 'an address or a host name, such as 127.0.0.1',
+    fallback: () => '127.0.0.1',
+  },
+  port: {
+    name: 'api.port',
+    help: 'port of the API; 0 lets the system choose',
+    flag: '--port',
+    variable: 'KEYARK_PORT',
+    read: wholeNumber(0, 65_535),
+    expected: 'a port from 0 to 65535',
+    fallback: () => '8228',
+  },
+  tlsCert: {
+    name: 'api.tls_cert',
+    help: 'PEM file with the certificate chain: HTTPS',
+    flag: '--tls-cert',
+    variable: 'KEYARK_TLS_CERT',
+    read: pathOrNone,
+    expected: 'a path of a PEM file (not the PEM itself)',
+    fallback: () => '',
+  },
+  tlsKey: {
+    name: 'api.tls_key',
+    help: 'PEM file with the private key of that certificate',
+    flag: '--tls-key',
+    variable: 'KEYARK_TLS_KEY',
+    read: pathOrNone,
+    expected: 'a path of a PEM file (not the PEM itself)',
+    fallback: () => '',
+  },
+  regions: {
+    name: 'regions',
+    help: 'regions served, separated by commas; the first is the default',
+    flag: '--region',
+    variable: 'KEYARK_REGION',
+    read: (text) => {
+      const names = text.split(',').map((name) => name.trim());
+      const areNames = names.every((name) => /^[a-z]{2}(-[a-z]+)+-\d{1,2}$/.test(name));
+      return areNames && new Set(names).size === names.length ? names : undefined;
+    },
+    expected: 'region names separated by commas, such as us-east-1,eu-west-1',
+    fallback: () => 'us-east-1',
+  },
+  account: {
+    name: 'account',
+    help: 'account that owns what is made here',
+    flag: '--account',
+    variable: 'KEYARK_ACCOUNT',
+    read: matching(/^0000\d{8}$/),
+    expected: '12 digits that begin with 0000, so that it is visibly no real account',
+    fallback: () => '000000008228',
+  },
+  isChangeDriven: {
+    name: 'backups.on_change',
+    help: 'back up soon after users, keys or policies change',
+    flag: '--backup-on-change',
+    variable: 'KEYARK_BACKUP_ON_CHANGE',
+    read: (text) => ({ true: true, false: false })[text],
+    expected: 'true or false',
+    fallback: () => 'true',
+  },
+  quietSeconds: {
+    name: 'backups.quiet_seconds',
+    help: 'a change is backed up when none followed for this long',
+    flag: '--backup-quiet',
+    variable: 'KEYARK_BACKUP_QUIET',
+    read: wholeNumber(1, 3_600),
+    expected: 'seconds from 1 to 3600',
+    fallback: () => '5',
+  },
+  latestSeconds: {
+    name: 'backups.latest_seconds',
+    help: 'and at the latest this long after it',
+    flag: '--backup-latest',
+    variable: 'KEYARK_BACKUP_LATEST',
+    read: wholeNumber(1, 86_400),
+    expected: 'seconds from 1 to 86400',
+    fallback: () => '60',
+  },
+  logLevel: {
+    name: 'log.level',
+    help: 'error, info or debug',
+    flag: '--log-level',
+    variable: 'KEYARK_LOG_LEVEL',
+    read: oneOf('error', 'info', 'debug'),
+    expected: 'error, info or debug',
+    fallback: () => 'info',
+  },
+  logFormat: {
+    name: 'log.format',
+    help: 'people or json (default: people on a terminal)',
+    flag: '--log-format',
+    variable: 'KEYARK_LOG_FORMAT',
+    read: oneOf('people', 'json'),
+    expected: 'people or json',
+    fallback: ({ isTerminal }) => (isTerminal ? 'people' : 'json'),
+  },
+  homeName: {
+    name: 'home.name',
+    help: 'name of the cluster that `up` makes',
+    flag: '--name',
+    variable: 'KEYARK_NAME',
+    read: matching(/^[a-z][a-z0-9-]{0,30}$/),
+    expected: 'a name of small letters, digits and hyphens, at most 31 characters',
+    fallback: () => 'home',
+  },
+  homeType: {
+    name: 'home.hsm_type',
+    help: 'its HSM type: hsm2m.medium or hsm1.medium',
+    flag: '--hsm-type',
+    variable: 'KEYARK_HSM_TYPE',
+    read: oneOf('hsm2m.medium', 'hsm1.medium'),
+    expected: 'hsm2m.medium or hsm1.medium',
+    fallback: () => 'hsm2m.medium',
+  },
+  homeMode: {
+    name: 'home.mode',
+    help: 'its rules: NON_FIPS, or FIPS (the mode; nothing here is FIPS-validated)',
+    flag: '--mode',
+    variable: 'KEYARK_MODE',
+    read: oneOf('NON_FIPS', 'FIPS'),
+    expected: 'NON_FIPS or FIPS',
+    fallback: () => 'NON_FIPS',
+  },
+} as const satisfies Record<string, Row>;
+
+export type SettingName = keyof typeof ROWS;
+type Read<Name extends SettingName> = Exclude<ReturnType<(typeof ROWS)[Name]['read']>, undefined>;
+type Values = { readonly [Name in SettingName]: Read<Name> };
+
+/** For the command line: which flags there are, in order. */
+export const SETTINGS: Readonly<
+  Record<SettingName, Pick<Row, 'name' | 'help' | 'flag' | 'variable'>>
+> = ROWS;
+
+const FILE_NAMES = Object.values(ROWS).map((row) => row.name);
+const SECRET_NAME = /pass(word|phrase)|secret|\bpin\b|private|token|credential|access_?key/i;
+
+/**
+ * @param flags what the command line gave, as text; names that are absent were not given.
+ * @throws ConfigProblems with everything that is wrong.
+ */
+export function loadConfig(
+  flags: { readonly [Name in SettingName]?: string },
+  around: Surroundings,
+  explicitFile?: string,
+): LoadedConfig {
+  const problems: string[] = [];
+  const file = findFile(around, explicitFile, problems);
+  const fromFile = file === undefined ? new Map<string, string>() : readFile(file, problems);
+
+  // Filled for every row below; `problems` is thrown before anybody reads a hole.
+  const values: Partial<Record<SettingName, unknown>> = {};
+  const settings: Setting[] = [];
+  for (const name of settingNames()) {
+    const row: Row = ROWS[name];
+    const [text, origin, where] = pick(row, flags[name], fromFile, around, file);
+    const value = row.read(text);
+    if (value === undefined) {
+      problems.push(`${where === '' ? row.name : where}: "${text}" is not ${row.expected}.`);
+    }
+    values[name] = value;
+    settings.push({ name, value: text, origin, where });
+  }
+  if (problems.length > 0) throw new ConfigProblems(problems);
+  // Every row has a value of its own read(): the loop visited all names and threw on undefined.
+  const config = assemble(values as Values, around, problems);
+  if (problems.length > 0) throw new ConfigProblems(problems);
+  return { config, settings, ...(file === undefined ? {} : { file }) };
+}
+
+export function settingNames(): readonly SettingName[] {
+  // Object.keys forgets the type of the keys of our own constant table.
+  return Object.keys(ROWS) as SettingName[];
+}
+
+/** Rules that look at more than one setting. */
+function assemble(values: Values, around: Surroundings, problems: string[]): Config {
+  const { tlsCert, tlsKey, quietSeconds, latestSeconds } = values;
+  const absolute = (path: string): string => (isAbsolute(path) ? path : resolve(around.cwd, path));
+  if ((tlsCert === '') !== (tlsKey === '')) {
+    problems.push('api.tls_cert and api.tls_key go together: give both or none.');
+  }
+  for (const path of [tlsCert, tlsKey]) {
+    if (path !== '' && !existsSync(absolute(path))) problems.push(`${path} does not exist.`);
+  }
+  if (tlsCert === '' && !isLoopback(values.host)) {
+    problems.push(
+      `Refusing ${values.host}:${values.port} without TLS: give --tls-cert and --tls-key, or keep 127.0.0.1.`,
+    );
+  }
+  if (latestSeconds < quietSeconds) {
+    problems.push('backups.latest_seconds must not be smaller than backups.quiet_seconds.');
+  }
+  return {
+    data: absolute(values.data),
+    host: values.host,
+    port: values.port,
+    ...(tlsCert === '' ? {} : { tls: { certFile: absolute(tlsCert), keyFile: absolute(tlsKey) } }),
+    regions: values.regions,
+    account: values.account,
+    schedule: {
+      isChangeDriven: values.isChangeDriven,
+      quietMs: quietSeconds * SECOND_MS,
+      latestMs: latestSeconds * SECOND_MS,
+    },
+    log: { level: values.logLevel, format: values.logFormat },
+    home: { name: values.homeName, hsmType: values.homeType, mode: values.homeMode },
+  };
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function pick(
+  row: Row,
+  flag: string | undefined,
+  fromFile: ReadonlyMap<string, string>,
+  around: Surroundings,
+  file: string | undefined,
+): [text: string, origin: Origin, where: string] {
+  if (flag !== undefined) return [flag, 'flag', row.flag];
+  const variable = around.env[row.variable];
+  if (variable !== undefined && variable !== '') return [variable, 'variable', row.variable];
+  const inFile = fromFile.get(row.name);
+  if (inFile !== undefined) return [inFile, 'file', `${file}: ${row.name}`];
+  return [row.fallback(around), 'default', ''];
+}
+
+function findFile(
+  around: Surroundings,
+  explicitFile: string | undefined,
+  problems: string[],
+): string | undefined {
+  const named = explicitFile ?? around.env['KEYARK_CONFIG'];
+  if (named !== undefined) {
+    const path = resolve(around.cwd, named);
+    if (!existsSync(path)) problems.push(`The configuration file ${path} does not exist.`);
+    return existsSync(path) ? path : undefined;
+  }
+  const personal = join(around.home, '.config', 'keyark', 'keyark.toml');
+  return ['/etc/keyark/keyark.toml', personal].find((path) => existsSync(path));
+}
+
+/** `table.key` → value as text. */
+function readFile(file: string, problems: string[]): Map<string, string> {
+  const found = new Map<string, string>();
+  let root: Record<string, unknown>;
+  try {
+    root = parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    const where = cause instanceof TomlError ? `, line ${cause.line}` : '';
+    const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
+    problems.push(`${file}${where} cannot be read: ${why}.`);
+    return found;
+  }
+  for (const [name, value] of flatten(root, '')) {
+    if (SECRET_NAME.test(name) || /-----BEGIN/.test(String(value))) {
+      problems.push(
+        `${file}: ${name} looks like a secret. Secrets are refused here; remove it and treat it as known to others.`,
+      );
+    } else if (!FILE_NAMES.some((known) => known === name)) {
+      problems.push(`${file}: there is no setting ${name}. There are ${FILE_NAMES.join(', ')}.`);
+    } else {
+      found.set(name, Array.isArray(value) ? value.join(',') : String(value));
+    }
+  }
+  return found;
+}
+
+function flatten(table: Record<string, unknown>, prefix: string): [string, unknown][] {
+  return Object.entries(table).flatMap(([key, value]): [string, unknown][] => {
+    const isTable = typeof value === 'object' && value !== null && !Array.isArray(value);
+    // An object of the parser that is no array is a table (or a date, which has no members of its own).
+    if (isTable) return flatten(value as Record<string, unknown>, `${prefix}${key}.`);
+    return [[`${prefix}${key}`, value]];
+  });
+}
+
+function matching(pattern: RegExp) {
+  return (text: string): string | undefined => (pattern.test(text) ? text : undefined);
+}
+
+function wholeNumber(least: number, most: number) {
+  return (text: string): number | undefined => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    return value >= least && value <= most ? value : undefined;
+  };
+}
+
+function oneOf<const Word extends string>(...words: readonly Word[]) {
+  return (text: string): Word | undefined => words.find((word) => word === text);
+}
+
+function pathOrNone(text: string): string | undefined {
+  return text.includes('-----BEGIN') || text.includes('\n') ? undefined : text;
+}
