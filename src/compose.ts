@@ -1,0 +1,151 @@
+/**
+ * The only place where implementations meet interfaces: one running service out of a configuration and
+ * a data folder. Reads top to bottom in the order things must exist.
+ */
+import { join } from 'node:path';
+import { Credentials } from './access/credentials.ts';
+import { type Api, createApi } from './api/server.ts';
+import { type Backups, createBackups } from './backups/backups.ts';
+import { Keeper } from './backups/keeper.ts';
+import type { SchedulePolicy } from './backups/schedule.ts';
+import type { RegionStorage } from './backups/storage.ts';
+import type { Catalog } from './catalog/catalog.ts';
+import { openCatalog } from './catalog/sqlite.ts';
+import { type Clusters, createClusters } from './clusters/clusters.ts';
+import type { ClusterDeps } from './clusters/deps.ts';
+import { feedFollowers } from './clusters/feed.ts';
+import { handleFleetEvent } from './clusters/hsm-events.ts';
+import { recoverClusters } from './clusters/recover.ts';
+import type { Fleet } from './fleet/fleet.ts';
+import { Background } from './kernel/background.ts';
+import type { Clock } from './kernel/clock.ts';
+import { Refused } from './kernel/errors.ts';
+import type { Random } from './kernel/random.ts';
+import { Serial } from './kernel/serial.ts';
+import { LocalKms } from './kms/local.ts';
+import type { Events } from './ops/events.ts';
+import { createStatus } from './ops/status.ts';
+import { FolderVault } from './vault/folder.ts';
+
+export interface ServiceConfig {
+  readonly regions: readonly string[];
+  readonly schedule: SchedulePolicy;
+}
+
+export interface ServiceParts {
+  /** The data folder itself: where the host's doors and folders are. */
+  readonly data: string;
+  /** A folder inside the data folder, made if missing, this user's alone. */
+  readonly folder: (name: string) => string;
+  readonly fleet: Fleet;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: Events;
+}
+
+export interface Service extends AsyncDisposable {
+  readonly api: Api;
+  readonly catalog: Catalog;
+  readonly backups: Backups;
+  readonly clusters: Clusters;
+  readonly credentials: Credentials;
+  readonly keeper: Keeper;
+  readonly background: Background;
+}
+
+export async function composeService(config: ServiceConfig, parts: ServiceParts): Promise<Service> {
+  const { folder, fleet, clock, random, events } = parts;
+  const background = new Background((name, cause) => {
+    const message = cause instanceof Error ? `${name}: ${cause.stack ?? cause.message}` : name;
+    events.emit({ kind: 'internalError', requestId: 'background', message });
+  });
+
+  const catalog = openCatalog({ folder: folder('catalog') });
+  const credentials = await Credentials.open({ folder: folder('access'), random });
+  const storage = openStorage(config.regions, folder);
+  const storageOf = (region: string): RegionStorage => {
+    const found = storage.get(region);
+    if (found === undefined) throw new Refused('NotFound', `${region} is not served here.`);
+    return found;
+  };
+
+  const backups = createBackups({ catalog, fleet, storageOf, clock, random, events, background });
+  const clusterDeps: ClusterDeps = {
+    catalog,
+    fleet,
+    backups,
+    clock,
+    random,
+    events,
+    background,
+    turns: new Serial(),
+  };
+  const clusters = createClusters(clusterDeps);
+  const keeper = new Keeper({
+    catalog,
+    backups,
+    clock,
+    background,
+    policy: config.schedule,
+    onProven: (backup) => feedFollowers(clusterDeps, backup),
+  });
+
+  const native = createStatus({
+    catalog,
+    fleet,
+    clock,
+    places: { vault: folder('vault'), hsms: join(parts.data, 'host') },
+    officersDoor: (clusterId) => join(parts.data, 'clusters', clusterId, 'officers.sock'),
+  });
+  const api = createApi({
+    clusters,
+    backups,
+    access: credentials,
+    events,
+    clock,
+    random,
+    regions: config.regions,
+    readiness: native.readiness,
+    native,
+  });
+
+  for (const { vault } of storage.values()) await vault.recover();
+  await backups.recover();
+  fleet.onEvent((event) =>
+    handleFleetEvent(clusterDeps, event, (id, generation) => keeper.noteChange(id, generation)),
+  );
+  recoverClusters(clusterDeps);
+  const stop = new AbortController();
+  background.run('keeper', () => keeper.run(stop.signal));
+
+  return {
+    api,
+    catalog,
+    backups,
+    clusters,
+    credentials,
+    keeper,
+    background,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await api.close();
+      await background.idle();
+      catalog[Symbol.dispose]();
+    },
+  };
+}
+
+/** One vault and one key service for each region: a copy to another region is real work. */
+function openStorage(
+  regions: readonly string[],
+  folder: (name: string) => string,
+): ReadonlyMap<string, RegionStorage> {
+  const storage = new Map<string, RegionStorage>();
+  for (const region of regions) {
+    storage.set(region, {
+      vault: new FolderVault({ folder: join(folder('vault'), region) }),
+      kms: new LocalKms({ folder: folder('kms'), region }),
+    });
+  }
+  return storage;
+}
