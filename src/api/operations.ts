@@ -1,0 +1,213 @@
+/** The operations that are served: checked request in, one call of a face, wire shape out. */
+import type { Backups } from '../backups/backups.ts';
+import type { BackupQuery, ClusterQuery, PageRequest, Scope } from '../catalog/catalog.ts';
+import type { Clusters, HsmSelector } from '../clusters/clusters.ts';
+import type { HsmType } from '../hsm/protocol.ts';
+import { Refused } from '../kernel/errors.ts';
+import { parseBackupId, parseClusterId, parseHsmId } from '../kernel/ids.ts';
+import type { JsonObject } from '../kernel/types.ts';
+import { renderBackup, renderCluster, renderHsm, stateMessage } from './render.ts';
+import type { OperationName, RequestOf } from './shapes.ts';
+
+export interface Faces {
+  readonly clusters: Clusters;
+  readonly backups: Backups;
+}
+
+export type Serve<Name extends OperationName> = (
+  faces: Faces,
+  scope: Scope,
+  request: RequestOf<Name>,
+) => JsonObject | Promise<JsonObject>;
+
+const CLUSTERS_A_PAGE = 25;
+const BACKUPS_A_PAGE = 50;
+const FEWEST_RETENTION_DAYS = 7;
+const MOST_RETENTION_DAYS = 379;
+
+/** Operations of the API that are in no row here are refused as not served yet. */
+export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
+  CreateCluster: async ({ clusters }, scope, request) => {
+    const tags = parseTags(request.TagList ?? []);
+    const view = await clusters.create(scope, {
+      hsmType: parseHsmType(request.HsmType),
+      subnetIds: request.SubnetIds,
+      tags,
+      ...(request.SourceBackupId !== undefined && { sourceBackup: request.SourceBackupId }),
+      ...(request.BackupRetentionPolicy !== undefined && {
+        retentionDays: parseRetention(request.BackupRetentionPolicy),
+      }),
+      ...(request.Mode !== undefined && { mode: request.Mode }),
+      ...(request.NetworkType !== undefined && { networkType: request.NetworkType }),
+    });
+    return { Cluster: renderCluster(view) };
+  },
+
+  DescribeClusters: ({ clusters }, scope, request) => {
+    const { clusterIds, vpcIds, states } = request.Filters ?? {};
+    const query: ClusterQuery = {
+      ...(clusterIds !== undefined && { ids: clusterIds.map(parseClusterId) }),
+      ...(vpcIds !== undefined && { vpcIds }),
+      ...(states !== undefined && { states }),
+    };
+    const page = clusters.describe(scope, query, pageOf(request, CLUSTERS_A_PAGE));
+    return { Clusters: page.items.map(renderCluster), NextToken: page.nextToken };
+  },
+
+  InitializeCluster: async ({ clusters }, scope, request) => {
+    const { state, stateMessage: message } = await clusters.initialize(scope, {
+      clusterId: parseClusterId(request.ClusterId),
+      signedCert: request.SignedCert,
+      trustAnchor: request.TrustAnchor,
+    });
+    return { State: state, StateMessage: stateMessage(message) };
+  },
+
+  ModifyCluster: async ({ clusters }, scope, request) => {
+    if (request.HsmType !== undefined) {
+      throw new Refused(
+        'InvalidRequest',
+        'Moving a cluster to another HSM type is not served yet; nothing was changed. Give BackupRetentionPolicy alone.',
+      );
+    }
+    if (request.BackupRetentionPolicy === undefined) {
+      throw new Refused(
+        'InvalidRequest',
+        'There is nothing to modify: give BackupRetentionPolicy with Type DAYS and a Value.',
+      );
+    }
+    const view = await clusters.modifyRetention(
+      scope,
+      parseClusterId(request.ClusterId),
+      parseRetention(request.BackupRetentionPolicy),
+    );
+    return { Cluster: renderCluster(view) };
+  },
+
+  DeleteCluster: async ({ clusters }, scope, request) => {
+    const view = await clusters.remove(scope, parseClusterId(request.ClusterId));
+    return { Cluster: renderCluster(view) };
+  },
+
+  CreateHsm: async ({ clusters }, scope, request) => {
+    const hsm = await clusters.createHsm(scope, {
+      clusterId: parseClusterId(request.ClusterId),
+      availabilityZone: request.AvailabilityZone,
+      ...(request.IpAddress !== undefined && { ipAddress: request.IpAddress }),
+    });
+    return { Hsm: renderHsm(hsm) };
+  },
+
+  DeleteHsm: async ({ clusters }, scope, request) => {
+    const which = parseSelector(request);
+    const id = await clusters.deleteHsm(scope, parseClusterId(request.ClusterId), which);
+    return { HsmId: id };
+  },
+
+  DescribeBackups: ({ backups }, scope, request) => {
+    // Nothing can be shared with this account yet, so the list of what is shared with it is empty.
+    if (request.Shared === true) return { Backups: [] };
+    const query = parseBackupQuery(request);
+    const page = backups.describe(scope, query, pageOf(request, BACKUPS_A_PAGE));
+    return { Backups: page.items.map(renderBackup), NextToken: page.nextToken };
+  },
+
+  DeleteBackup: async ({ backups }, scope, request) => ({
+    Backup: renderBackup(await backups.remove(scope, parseBackupId(request.BackupId))),
+  }),
+
+  RestoreBackup: async ({ backups }, scope, request) => ({
+    Backup: renderBackup(await backups.undelete(scope, parseBackupId(request.BackupId))),
+  }),
+
+  ModifyBackupAttributes: async ({ backups }, scope, request) => ({
+    Backup: renderBackup(
+      await backups.modifyNeverExpires(
+        scope,
+        parseBackupId(request.BackupId),
+        request.NeverExpires,
+      ),
+    ),
+  }),
+};
+
+function pageOf(
+  request: { readonly MaxResults?: number; readonly NextToken?: string },
+  most: number,
+): PageRequest {
+  const limit = request.MaxResults ?? most;
+  const { NextToken: nextToken } = request;
+  // An empty token ends paging for clients; sent back, it means the first page.
+  return nextToken === undefined || nextToken === '' ? { limit } : { limit, nextToken };
+}
+
+function parseBackupQuery(request: RequestOf<'DescribeBackups'>): BackupQuery {
+  const { backupIds, sourceBackupIds, clusterIds, states, neverExpires } = request.Filters ?? {};
+  const wanted = new Set(neverExpires);
+  return {
+    ...(backupIds !== undefined && { ids: backupIds.map(parseBackupId) }),
+    ...(sourceBackupIds !== undefined && { sourceBackupIds: sourceBackupIds.map(parseBackupId) }),
+    ...(clusterIds !== undefined && { clusterIds: clusterIds.map(parseClusterId) }),
+    ...(states !== undefined && { states }),
+    // Both values together ask for every backup.
+    ...(wanted.size === 1 && { neverExpires: wanted.has('true') }),
+    ...(request.SortAscending !== undefined && { isAscending: request.SortAscending }),
+  };
+}
+
+function parseHsmType(text: string): HsmType {
+  if (text === 'hsm1.medium' || text === 'hsm2m.medium') return text;
+  throw new Refused(
+    'InvalidRequest',
+    `HsmType "${text}" is not offered; hsm2m.medium is (and hsm1.medium for backups of that type).`,
+  );
+}
+
+function parseRetention(policy: { readonly Type?: 'DAYS'; readonly Value?: string }): number {
+  const days = Number(policy.Value);
+  if (policy.Type === undefined || policy.Value === undefined) {
+    throw new Refused(
+      'InvalidRequest',
+      'BackupRetentionPolicy needs both Type (DAYS) and Value (days, written as text).',
+    );
+  }
+  if (days < FEWEST_RETENTION_DAYS || days > MOST_RETENTION_DAYS) {
+    throw new Refused(
+      'InvalidRequest',
+      `BackupRetentionPolicy.Value is ${days} days; ${FEWEST_RETENTION_DAYS} to ${MOST_RETENTION_DAYS} are possible.`,
+    );
+  }
+  return days;
+}
+
+function parseTags(
+  list: readonly { readonly Key: string; readonly Value: string }[],
+): ReadonlyMap<string, string> {
+  const tags = new Map<string, string>();
+  for (const { Key, Value } of list) {
+    if (tags.has(Key)) {
+      throw new Refused('InvalidRequest', `TagList has the key "${Key}" twice; name it once.`);
+    }
+    if (/^aws:/i.test(Key)) {
+      throw new Refused('TagFailure', `The tag key "${Key}" begins aws:, which is reserved.`);
+    }
+    tags.set(Key, Value);
+  }
+  return tags;
+}
+
+function parseSelector(request: RequestOf<'DeleteHsm'>): HsmSelector {
+  const given: readonly (HsmSelector | undefined)[] = [
+    request.HsmId === undefined ? undefined : { hsmId: parseHsmId(request.HsmId) },
+    request.EniId === undefined ? undefined : { eniId: request.EniId },
+    request.EniIp === undefined ? undefined : { eniIp: request.EniIp },
+  ];
+  const [which, ...more] = given.filter((selector) => selector !== undefined);
+  if (which === undefined || more.length > 0) {
+    throw new Refused(
+      'InvalidRequest',
+      'DeleteHsm wants exactly one of HsmId, EniId and EniIp; nothing was deleted.',
+    );
+  }
+  return which;
+}

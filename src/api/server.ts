@@ -1,0 +1,280 @@
+/**
+ * The socket side of the API: HTTP and HTTPS, bounded in every direction (size, time, connections),
+ * and an orderly end. Plain `node:http`: one POST route and two probes need no router.
+ */
+import {
+  createServer as createHttp,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { concat } from '../kernel/bytes.ts';
+import { SECOND_MS } from '../kernel/clock.ts';
+import { Failed, Refused } from '../kernel/errors.ts';
+import {
+  type Answer,
+  answerCall,
+  type CallParts,
+  CONTENT_TYPE,
+  errorAnswer,
+  newRequestId,
+} from './call.ts';
+import { ProtocolError } from './errors.ts';
+
+/** Largest legal request: two certificates or a policy, every character escaped. */
+const MAX_BODY_BYTES = 512 * 1024;
+const MAX_HEADER_BYTES = 16 * 1024;
+const MAX_CONNECTIONS = 1_024;
+const KEEP_ALIVE_MS = 65 * SECOND_MS;
+
+export interface Patience {
+  /** For the head of a request. */
+  readonly headersMs: number;
+  /** For a whole request. */
+  readonly requestMs: number;
+  /** For calls under way when the service ends. */
+  readonly endMs: number;
+}
+const DEFAULT_PATIENCE: Patience = {
+  headersMs: 10 * SECOND_MS,
+  requestMs: 30 * SECOND_MS,
+  endMs: 10 * SECOND_MS,
+};
+
+/** One part of the service, and what is wrong with it if anything is. */
+export interface PartReadiness {
+  readonly part: string;
+  readonly problem?: string;
+}
+
+export interface ApiParts extends CallParts {
+  readonly readiness: () => Promise<readonly PartReadiness[]>;
+  readonly patience?: Patience;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** PEM. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+export interface Api {
+  /** @throws Refused `InvalidRequest` (no TLS where it is needed), Failed `START`. */
+  listen(options: ListenOptions): Promise<{ readonly port: number; readonly url: string }>;
+  /** No new calls; those under way are answered first. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+export function createApi(parts: ApiParts): Api {
+  let server: Server | undefined;
+  return {
+    listen: async (options) => {
+      refuseBareNetwork(options);
+      server = makeServer(parts, options.tls);
+      const { port } = await bind(server, options);
+      const scheme = options.tls === undefined ? 'http' : 'https';
+      return { port, url: `${scheme}://${hostInUrl(options.host)}:${port}` };
+    },
+    close: async () => {
+      if (server?.listening !== true) return;
+      await end(server, (parts.patience ?? DEFAULT_PATIENCE).endMs);
+    },
+  };
+}
+
+/** Signatures protect requests, not answers: off this machine nothing goes out unencrypted. */
+function refuseBareNetwork({ host, port, tls }: ListenOptions): void {
+  if (tls !== undefined || isLoopback(host)) return;
+  throw new Refused(
+    'InvalidRequest',
+    `Refusing ${hostInUrl(host)}:${port} without TLS: give --tls-cert and --tls-key, or keep 127.0.0.1.`,
+  );
+}
+
+/** `localhost` is left out: what it means is somebody's file. */
+const isLoopback = (host: string): boolean => host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+
+const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
+function makeServer(parts: ApiParts, tls: ListenOptions['tls']): Server {
+  const patience = parts.patience ?? DEFAULT_PATIENCE;
+  const limits = {
+    headersTimeout: patience.headersMs,
+    requestTimeout: patience.requestMs,
+    connectionsCheckingInterval: Math.min(SECOND_MS, patience.headersMs),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    // Nobody waits for this promise: serve() turns whatever happens into an answer.
+    void serve(parts, request, response);
+  };
+  const server =
+    tls === undefined
+      ? createHttp(limits, handle)
+      : createHttps({ ...limits, ...tls, minVersion: 'TLSv1.2' }, handle);
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('clientError', (cause: NodeJS.ErrnoException, socket) =>
+    answerBroken(parts, cause, socket),
+  );
+  return server;
+}
+
+async function serve(
+  parts: ApiParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    if (request.method === 'GET' && request.url === '/livez') {
+      return send(parts, response, { status: 200, type: 'text/plain', body: 'ok\n' });
+    }
+    if (request.method === 'GET' && request.url === '/readyz') {
+      return send(parts, response, await readiness(parts));
+    }
+    const answer = await answerPost(parts, request);
+    const isWhole = request.complete;
+    sendAnswer(parts, response, answer, isWhole);
+  } catch (cause) {
+    if (response.headersSent) return void response.destroy();
+    const requestId = newRequestId(parts.random);
+    sendAnswer(parts, response, errorAnswer(parts.events, { cause, requestId }), false);
+  }
+}
+
+async function answerPost(parts: ApiParts, request: IncomingMessage): Promise<Answer> {
+  if (request.method !== 'POST' || request.url !== '/') {
+    throw new ProtocolError(
+      'UnknownOperationException',
+      'Operations are sent as POST to / with an X-Amz-Target header; there are also GET /livez and GET /readyz.',
+    );
+  }
+  const body = await readBody(request);
+  const { localAddress, localPort } = request.socket;
+  return answerCall(parts, {
+    method: request.method,
+    rawHeaders: request.rawHeaders,
+    body,
+    landedAt: `${hostInUrl(localAddress ?? '')}:${localPort}`,
+  });
+}
+
+async function readBody(request: IncomingMessage): Promise<Uint8Array> {
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  // node's IncomingMessage yields Buffers, which are Uint8Arrays.
+  for await (const chunk of request as AsyncIterable<Uint8Array>) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return concat(...chunks);
+}
+
+const tooLarge = (): ProtocolError =>
+  new ProtocolError(
+    'RequestEntityTooLargeException',
+    `The body is larger than ${MAX_BODY_BYTES / 1024} KiB, which no request of this API needs.`,
+  );
+
+async function readiness(parts: ApiParts): Promise<Plain> {
+  const states = await parts.readiness();
+  const failing = states.filter(({ problem }) => problem !== undefined);
+  return {
+    status: failing.length === 0 ? 200 : 503,
+    type: 'application/json',
+    body: `${JSON.stringify({
+      ready: failing.length === 0,
+      parts: states.map(({ part, problem }) => ({ part, ready: problem === undefined, problem })),
+    })}\n`,
+  };
+}
+
+interface Plain {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+function send(parts: ApiParts, response: ServerResponse, plain: Plain): void {
+  response.writeHead(plain.status, {
+    date: httpDate(parts),
+    'content-type': plain.type,
+    'content-length': Buffer.byteLength(plain.body),
+    'cache-control': 'no-store',
+  });
+  response.end(plain.body);
+}
+
+function sendAnswer(
+  parts: ApiParts,
+  response: ServerResponse,
+  answer: Answer,
+  isWhole: boolean,
+): void {
+  response.writeHead(answer.status, headersOf(parts, answer, isWhole));
+  response.end(answer.body);
+}
+
+function headersOf(parts: ApiParts, answer: Answer, isWhole: boolean): Record<string, string> {
+  return {
+    // Our clock, not the machine's: clients measure their skew against it.
+    date: httpDate(parts),
+    'content-type': CONTENT_TYPE,
+    'content-length': String(Buffer.byteLength(answer.body)),
+    'x-amzn-requestid': answer.requestId,
+    ...(answer.errorType !== undefined && { 'x-amzn-errortype': answer.errorType }),
+    // What was not read to its end cannot be followed by another request.
+    ...(!isWhole && { connection: 'close' }),
+  };
+}
+
+const httpDate = ({ clock }: ApiParts): string => new Date(clock.now()).toUTCString();
+
+/** What node's parser or its timers gave up on: still an answer in the API's form, then the end. */
+function answerBroken(parts: ApiParts, cause: NodeJS.ErrnoException, socket: Duplex): void {
+  if (cause.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const requestId = newRequestId(parts.random);
+  const error =
+    cause.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? new ProtocolError('RequestTimeoutException', 'The request did not arrive in time.')
+      : cause.code === 'HPE_HEADER_OVERFLOW'
+        ? new ProtocolError(
+            'RequestEntityTooLargeException',
+            `The headers are larger than ${MAX_HEADER_BYTES / 1024} KiB.`,
+          )
+        : new ProtocolError('MalformedHttpRequestException', 'This is not an HTTP/1.1 request.');
+  const answer = errorAnswer(parts.events, { cause: error, requestId });
+  const head = Object.entries(headersOf(parts, answer, false))
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join('');
+  socket.end(`HTTP/1.1 ${answer.status} ${answer.errorType}\r\n${head}\r\n${answer.body}`);
+}
+
+async function bind(server: Server, { host, port }: ListenOptions): Promise<AddressInfo> {
+  await new Promise<void>((resolve, reject) => {
+    const onError = (cause: Error): void =>
+      reject(new Failed('START', `listening on ${hostInUrl(host)}:${port}`, { cause }));
+    server.once('error', onError);
+    server.listen({ host, port }, () => {
+      server.off('error', onError);
+      resolve();
+    });
+  });
+  // A server that listens on host and port has an AddressInfo, never a pipe's name.
+  return server.address() as AddressInfo;
+}
+
+async function end(server: Server, patienceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const giveUp = setTimeout(() => server.closeAllConnections(), patienceMs);
+  await closed;
+  clearTimeout(giveUp);
+}

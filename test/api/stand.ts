@@ -1,0 +1,216 @@
+/**
+ * The API on a loopback port over two recording faces. The faces hold fixed answers: these tests are
+ * about shapes, signatures and HTTP; the services behind have tests of their own.
+ */
+import { request as httpRequest } from 'node:http';
+import { AccessKey } from '../../src/access/credentials.ts';
+import { type Api, type ApiParts, createApi } from '../../src/api/server.ts';
+import { signRequest } from '../../src/aws/sign.ts';
+import type { Backup } from '../../src/backups/backup.ts';
+import type { Backups } from '../../src/backups/backups.ts';
+import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
+import type { Clusters, ClusterView } from '../../src/clusters/clusters.ts';
+import type { Clock } from '../../src/kernel/clock.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
+import { parseBackupId, parseClusterId, parseHsmId } from '../../src/kernel/ids.ts';
+import { systemRandom } from '../../src/kernel/random.ts';
+import type { EpochMs } from '../../src/kernel/types.ts';
+import type { ServiceEvent } from '../../src/ops/events.ts';
+
+export const ACCOUNT = '000012345678';
+export const REGION = 'us-east-1';
+export const KEY = new AccessKey({
+  accessKeyId: 'KEYARKABCDEFGHIJKLMN',
+  account: ACCOUNT,
+  secretAccessKey: 'wJalrXUtnFEMIK7MDENGbPxRfiCYexamplekey00',
+});
+// A plain number of milliseconds is what EpochMs brands.
+const at = (ms: number): EpochMs => ms as EpochMs;
+
+export const CLUSTER: Cluster = {
+  id: parseClusterId('cluster-keyark2ab3cd4ef5'),
+  account: ACCOUNT,
+  region: REGION,
+  state: 'UNINITIALIZED',
+  type: 'hsm2m.medium',
+  mode: 'FIPS',
+  networkType: 'IPV4',
+  createdAt: at(1_504_903_546_035),
+  retentionDays: 90,
+  vpcId: 'vpc-0123456789abcdef0',
+  securityGroup: 'sg-0123456789abcdef0',
+  subnets: new Map([['us-east-1a', 'subnet-0123456789abcdef0']]),
+  certificates: {
+    clusterCsr: 'CSR',
+    hsmCertificate: 'HSM',
+    ownerHardwareCertificate: 'OWNER',
+    manufacturerHardwareCertificate: 'MAKER',
+  },
+  tags: new Map([['team', 'payments']]),
+  backupFailures: 0,
+};
+export const HSM: Hsm = {
+  id: parseHsmId('hsm-keyark2ab3cd4ef5'),
+  clusterId: CLUSTER.id,
+  state: 'ACTIVE',
+  type: 'hsm2m.medium',
+  availabilityZone: 'us-east-1a',
+  subnetId: 'subnet-0123456789abcdef0',
+  eniId: 'eni-0123456789abcdef0',
+  eniIp: '10.0.1.17',
+  createdAt: at(1_504_903_547_000),
+  takesWrites: true,
+  serial: 'KA-0001',
+};
+export const VIEW: ClusterView = { cluster: CLUSTER, hsms: [HSM] };
+export const BACKUP: Backup = {
+  id: parseBackupId('backup-keyark2ab3cd4ef5'),
+  account: ACCOUNT,
+  region: REGION,
+  clusterId: CLUSTER.id,
+  cause: 'manual',
+  type: 'hsm2m.medium',
+  mode: 'FIPS',
+  createdAt: at(1_504_903_548_500),
+  neverExpires: false,
+  tags: new Map(),
+  state: 'CREATE_IN_PROGRESS',
+};
+
+export interface Call {
+  readonly method: string;
+  readonly args: readonly unknown[];
+}
+
+export interface Stand extends AsyncDisposable {
+  readonly url: URL;
+  readonly calls: Call[];
+  readonly events: ServiceEvent[];
+  readonly api: Api;
+}
+
+export interface StandOptions {
+  readonly clusters?: Partial<Clusters>;
+  readonly backups?: Partial<Backups>;
+  readonly clock?: Clock;
+  readonly parts?: Partial<ApiParts>;
+}
+
+export function faces(calls: Call[], options: StandOptions = {}) {
+  const record =
+    <Result>(method: string, result: Result) =>
+    (...args: readonly unknown[]): Result => {
+      calls.push({ method, args });
+      return result;
+    };
+  const clusters: Clusters = {
+    create: record('create', Promise.resolve(VIEW)),
+    describe: record('describeClusters', { items: [VIEW] }),
+    initialize: record(
+      'initialize',
+      Promise.resolve({ state: 'INITIALIZE_IN_PROGRESS', stateMessage: 'under way' } as const),
+    ),
+    remove: record('remove', Promise.resolve(VIEW)),
+    modifyRetention: record('modifyRetention', Promise.resolve(VIEW)),
+    createHsm: record('createHsm', Promise.resolve(HSM)),
+    deleteHsm: record('deleteHsm', Promise.resolve(HSM.id)),
+    ...options.clusters,
+  };
+  const notHere = (): never => {
+    throw new Error('the API never calls this');
+  };
+  const backups: Backups = {
+    describe: record('describeBackups', { items: [BACKUP] }),
+    take: notHere,
+    takeManual: record('takeManual', Promise.resolve(BACKUP)),
+    restore: notHere,
+    remove: record('removeBackup', Promise.resolve(BACKUP)),
+    undelete: record('undelete', Promise.resolve(BACKUP)),
+    modifyNeverExpires: record('modifyNeverExpires', Promise.resolve(BACKUP)),
+    ...options.backups,
+  };
+  return { clusters, backups };
+}
+
+export async function stand(options: StandOptions = {}): Promise<Stand> {
+  const calls: Call[] = [];
+  const events: ServiceEvent[] = [];
+  const api = createApi({
+    ...faces(calls, options),
+    access: { find: (id) => (id === KEY.accessKeyId ? KEY : undefined) },
+    events: { emit: (event) => void events.push(event) },
+    clock: options.clock ?? systemClock,
+    random: systemRandom,
+    regions: [REGION],
+    readiness: async () => [],
+    native: {
+      status: async () => ({ Roots: 'evaluation' }),
+      clusterDoor: async () => ({
+        clusterId: CLUSTER.id,
+        state: 'ACTIVE',
+        makerRoot: 'PEM',
+        hsms: [{ hsmId: HSM.id, state: 'ACTIVE', takesWrites: true, officers: { path: '/s' } }],
+      }),
+    },
+    ...options.parts,
+  });
+  const { url } = await api.listen({ host: '127.0.0.1', port: 0 });
+  return { url: new URL(url), calls, events, api, [Symbol.asyncDispose]: () => api.close() };
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+  // Parsed answers are picked apart by the tests; a wrong guess fails the assertion.
+  readonly json: Record<string, unknown>;
+}
+
+/** Any POST, byte for byte. */
+export async function post(
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  body: string | Uint8Array,
+  path = '/',
+): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const sent = httpRequest(
+      { host: url.hostname, port: url.port, path, method: 'POST', headers },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () => {
+          const text = Buffer.concat(chunks).toString();
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            text,
+            json: JSON.parse(text),
+          });
+        });
+      },
+    );
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
+
+/** A signed call. `input` as text goes out as it is. */
+export async function call(
+  { url }: Pick<Stand, 'url'>,
+  operation: string,
+  input: unknown,
+  options: { readonly clock?: Clock; readonly region?: string; readonly key?: AccessKey } = {},
+): Promise<Reply> {
+  const body = typeof input === 'string' ? input : JSON.stringify(input);
+  const target = operation.includes('.') ? operation : `BaldrApiService.${operation}`;
+  const headers = await signRequest({
+    endpoint: url,
+    target,
+    body,
+    region: options.region ?? REGION,
+    key: options.key ?? KEY,
+    clock: options.clock ?? systemClock,
+  });
+  return post(url, headers, body);
+}
