@@ -1,0 +1,97 @@
+/**
+ * Which HSMs this host has, on disk:
+ *
+ *     hsms/HSM_ID/meta.json   what it is and whether it is whole
+ *     hsms/HSM_ID/lock        held by the process that runs it
+ *     hsms/HSM_ID/disk/       slot-0, slot-1, log: all that the HSM itself may touch
+ *
+ * `making` is the intent, `made` the fact. What is still `making` or already `discarding` when a host
+ * starts never served anybody, or never will again, and is removed.
+ */
+import { open, readdir, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { toUtf8 } from '../kernel/bytes.ts';
+import { Failed } from '../kernel/errors.ts';
+import { type ClusterId, type HsmId, parseClusterId, parseHsmId } from '../kernel/ids.ts';
+import { makeFolder, readIfThere, removeDurably, syncFolder, writeDurably } from './files.ts';
+
+export interface Meta {
+  readonly hsmId: HsmId;
+  readonly clusterId: ClusterId;
+  readonly serial: string;
+  readonly state: 'making' | 'made' | 'discarding';
+}
+
+const DISK_FILES = ['slot-0', 'slot-1', 'log'];
+
+export class Inventory {
+  readonly #folder: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async open(folder: string): Promise<Inventory> {
+    await makeFolder(folder, 0o700);
+    // The permission flags of an HSM compare real paths.
+    return new Inventory(await realpath(folder));
+  }
+
+  disk(hsmId: HsmId): { folder: string; lock: string } {
+    const home = join(this.#folder, hsmId);
+    return { folder: join(home, 'disk'), lock: join(home, 'lock') };
+  }
+
+  async add(meta: Meta): Promise<void> {
+    const home = join(this.#folder, meta.hsmId);
+    await makeFolder(home, 0o700);
+    await this.write(meta);
+    const { folder, lock } = this.disk(meta.hsmId);
+    await makeFolder(folder, 0o700);
+    for (const path of [...DISK_FILES.map((name) => join(folder, name)), lock]) {
+      await (await open(path, 'wx', 0o600)).close();
+    }
+    await syncFolder(folder);
+  }
+
+  async write(meta: Meta): Promise<void> {
+    const text = `${JSON.stringify({ version: 1, ...meta })}\n`;
+    await writeDurably(join(this.#folder, meta.hsmId, 'meta.json'), text, 0o600);
+  }
+
+  async remove(hsmId: HsmId): Promise<void> {
+    await removeDurably(join(this.#folder, hsmId));
+  }
+
+  /** All HSMs that are whole; removes the others. @throws Failed `DISK_DAMAGED`. */
+  async load(): Promise<readonly Meta[]> {
+    const whole: Meta[] = [];
+    for (const name of (await readdir(this.#folder)).sort()) {
+      const hsmId = parseHsmId(name);
+      const meta = await this.#read(hsmId);
+      if (meta?.state === 'made') whole.push(meta);
+      else await this.remove(hsmId);
+    }
+    return whole;
+  }
+
+  async #read(hsmId: HsmId): Promise<Meta | undefined> {
+    const bytes = await readIfThere(join(this.#folder, hsmId, 'meta.json'));
+    if (bytes === undefined) return undefined;
+    try {
+      // Partial of the shape; every member is judged below.
+      const value = JSON.parse(toUtf8(bytes)) as Partial<Record<string, unknown>>;
+      const { clusterId, serial, state } = value;
+      if (
+        value['hsmId'] !== hsmId ||
+        typeof serial !== 'string' ||
+        (state !== 'making' && state !== 'made' && state !== 'discarding')
+      ) {
+        throw new TypeError('not what this host writes');
+      }
+      return { hsmId, clusterId: parseClusterId(String(clusterId)), serial, state };
+    } catch (cause) {
+      throw new Failed('DISK_DAMAGED', `meta.json of ${hsmId} is damaged`, { cause });
+    }
+  }
+}
