@@ -1,0 +1,194 @@
+/**
+ * Rows ↔ domain types. Everything written here is read back here, and SQLite's checks guard the pairs
+ * that travel together, so what comes out of a row is trusted to be what went in.
+ */
+import type { SQLOutputValue } from 'node:sqlite';
+import type { Backup, Proof, SealedArchive } from '../backups/backup.ts';
+import type { Cluster, ClusterCertificates, Hsm } from '../clusters/cluster.ts';
+
+export type Row = Record<string, SQLOutputValue>;
+export type Values = Record<string, string | number | null>;
+
+export function clusterValues(cluster: Cluster): Values {
+  return {
+    id: cluster.id,
+    account: cluster.account,
+    region: cluster.region,
+    state: cluster.state,
+    state_message: cluster.stateMessage ?? null,
+    type: cluster.type,
+    mode: cluster.mode,
+    network_type: cluster.networkType,
+    created_at: cluster.createdAt,
+    retention_days: cluster.retentionDays,
+    source_backup_id: cluster.sourceBackup?.id ?? null,
+    source_backup_as_requested: cluster.sourceBackup?.asRequested ?? null,
+    vpc_id: cluster.vpcId,
+    security_group: cluster.securityGroup,
+    newest_change_generation: cluster.newestChange?.generation ?? null,
+    newest_change_at: cluster.newestChange?.at ?? null,
+    next_backup_at: cluster.nextBackupAt ?? null,
+    backup_failures: cluster.backupFailures,
+    subnets: mapText(cluster.subnets),
+    tags: mapText(cluster.tags),
+    certificates: JSON.stringify(cluster.certificates),
+  };
+}
+
+export function clusterOf(row: Row): Cluster {
+  const cluster = {
+    id: row['id'],
+    account: row['account'],
+    region: row['region'],
+    state: row['state'],
+    ...optional('stateMessage', row['state_message']),
+    type: row['type'],
+    mode: row['mode'],
+    networkType: row['network_type'],
+    createdAt: row['created_at'],
+    retentionDays: row['retention_days'],
+    ...(row['source_backup_id'] === null
+      ? {}
+      : {
+          sourceBackup: {
+            id: row['source_backup_id'],
+            asRequested: row['source_backup_as_requested'],
+          },
+        }),
+    vpcId: row['vpc_id'],
+    securityGroup: row['security_group'],
+    subnets: mapOf(row['subnets']),
+    // Written from ClusterCertificates by `clusterValues`.
+    certificates: JSON.parse(String(row['certificates'])) as ClusterCertificates,
+    tags: mapOf(row['tags']),
+    ...(row['newest_change_at'] === null
+      ? {}
+      : {
+          newestChange: {
+            generation: row['newest_change_generation'],
+            at: row['newest_change_at'],
+          },
+        }),
+    ...optional('nextBackupAt', row['next_backup_at']),
+    backupFailures: row['backup_failures'],
+  };
+  // The columns are strict and were filled from a Cluster by `clusterValues`.
+  return cluster as Cluster;
+}
+
+export function hsmValues(hsm: Hsm): Values {
+  return {
+    id: hsm.id,
+    cluster_id: hsm.clusterId,
+    state: hsm.state,
+    state_message: hsm.stateMessage ?? null,
+    type: hsm.type,
+    availability_zone: hsm.availabilityZone,
+    subnet_id: hsm.subnetId,
+    eni_id: hsm.eniId,
+    eni_ip: hsm.eniIp,
+    eni_ip_v6: hsm.eniIpV6 ?? null,
+    created_at: hsm.createdAt,
+    takes_writes: hsm.takesWrites ? 1 : 0,
+    serial: hsm.serial ?? null,
+  };
+}
+
+export function hsmOf(row: Row): Hsm {
+  const hsm = {
+    id: row['id'],
+    clusterId: row['cluster_id'],
+    state: row['state'],
+    ...optional('stateMessage', row['state_message']),
+    type: row['type'],
+    availabilityZone: row['availability_zone'],
+    subnetId: row['subnet_id'],
+    eniId: row['eni_id'],
+    eniIp: row['eni_ip'],
+    ...optional('eniIpV6', row['eni_ip_v6']),
+    createdAt: row['created_at'],
+    takesWrites: row['takes_writes'] === 1,
+    ...optional('serial', row['serial']),
+  };
+  // The columns are strict and were filled from an Hsm by `hsmValues`.
+  return hsm as Hsm;
+}
+
+export function backupValues(backup: Backup): Values {
+  const isKept = backup.state === 'READY' || backup.state === 'PENDING_DELETION';
+  const isDeleted = backup.state === 'DELETED';
+  return {
+    id: backup.id,
+    account: backup.account,
+    region: backup.region,
+    cluster_id: backup.clusterId,
+    state: backup.state,
+    cause: backup.cause,
+    type: backup.type,
+    mode: backup.mode,
+    created_at: backup.createdAt,
+    never_expires: backup.neverExpires ? 1 : 0,
+    copied_at: backup.copy?.copiedAt ?? null,
+    source_region: backup.copy?.sourceRegion ?? null,
+    source_backup_id: backup.copy?.sourceBackup ?? null,
+    source_cluster_id: backup.copy?.sourceCluster ?? null,
+    purge_at: backup.state === 'PENDING_DELETION' ? backup.purgeAt : null,
+    deleted_at: isDeleted ? backup.deletedAt : null,
+    why: isDeleted ? backup.why : null,
+    tags: mapText(backup.tags),
+    archive: isKept ? JSON.stringify(backup.archive) : null,
+    proof: isKept ? JSON.stringify(backup.proof) : null,
+  };
+}
+
+export function backupOf(row: Row): Backup {
+  const backup = {
+    id: row['id'],
+    account: row['account'],
+    region: row['region'],
+    clusterId: row['cluster_id'],
+    cause: row['cause'],
+    type: row['type'],
+    mode: row['mode'],
+    createdAt: row['created_at'],
+    neverExpires: row['never_expires'] === 1,
+    tags: mapOf(row['tags']),
+    ...(row['copied_at'] === null
+      ? {}
+      : {
+          copy: {
+            copiedAt: row['copied_at'],
+            sourceRegion: row['source_region'],
+            sourceBackup: row['source_backup_id'],
+            sourceCluster: row['source_cluster_id'],
+          },
+        }),
+    state: row['state'],
+    ...(row['proof'] === null
+      ? {}
+      : {
+          // Written from a SealedArchive and a Proof by `backupValues`.
+          archive: JSON.parse(String(row['archive'])) as SealedArchive,
+          proof: JSON.parse(String(row['proof'])) as Proof,
+        }),
+    ...optional('purgeAt', row['purge_at']),
+    ...optional('deletedAt', row['deleted_at']),
+    ...optional('why', row['why']),
+  };
+  // The columns are strict and checked, and were filled from a Backup by `backupValues`.
+  return backup as Backup;
+}
+
+function optional(name: string, value: SQLOutputValue | undefined): Record<string, SQLOutputValue> {
+  return value === null || value === undefined ? {} : { [name]: value };
+}
+
+/** As pairs, not as an object: names are the caller's, and order is kept. */
+function mapText(map: ReadonlyMap<string, string>): string {
+  return JSON.stringify([...map]);
+}
+
+function mapOf(text: SQLOutputValue | undefined): ReadonlyMap<string, string> {
+  // Written by `mapText`.
+  return new Map(JSON.parse(String(text)) as [string, string][]);
+}

@@ -1,0 +1,159 @@
+/**
+ * The catalog's tables, by version. A released step is never edited: a change is a new step, and a folder
+ * of any older version walks up through the steps in between.
+ *
+ * Columns and indexes for whatever is filtered, sorted or due; JSON for nested parts that are only read
+ * whole. Every page query names its index (`INDEXED BY`), so a plan cannot change behind our back.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import { Failed } from '../kernel/errors.ts';
+
+/** "KyCt": tells our file from any other SQLite file. */
+const APPLICATION_ID = 0x4b794374;
+
+const STEPS: readonly string[] = [
+  `
+  create table clusters (
+    id text primary key,
+    account text not null,
+    region text not null,
+    state text not null,
+    state_message text,
+    type text not null,
+    mode text not null,
+    network_type text not null,
+    created_at integer not null,
+    retention_days integer not null,
+    source_backup_id text,
+    source_backup_as_requested text,
+    vpc_id text not null,
+    security_group text not null,
+    newest_change_generation integer,
+    newest_change_at integer,
+    next_backup_at integer,
+    backup_failures integer not null,
+    subnets text not null,
+    tags text not null,
+    certificates text not null,
+    check ((source_backup_id is null) = (source_backup_as_requested is null)),
+    check ((newest_change_generation is null) = (newest_change_at is null))
+  ) strict;
+  create index clusters_by_time on clusters (account, region, created_at, id);
+  create index clusters_by_state on clusters (account, region, state, created_at, id);
+  create index clusters_by_vpc on clusters (account, region, vpc_id, created_at, id);
+  create index clusters_by_vpc_state on clusters (account, region, vpc_id, state, created_at, id);
+  create index clusters_everywhere on clusters (state, created_at, id);
+  create index clusters_due on clusters (next_backup_at, id) where next_backup_at is not null;
+
+  create table hsms (
+    id text primary key,
+    cluster_id text not null,
+    state text not null,
+    state_message text,
+    type text not null,
+    availability_zone text not null,
+    subnet_id text not null,
+    eni_id text not null,
+    eni_ip text not null,
+    eni_ip_v6 text,
+    created_at integer not null,
+    takes_writes integer not null check (takes_writes in (0, 1)),
+    serial text
+  ) strict;
+  create index hsms_live on hsms (cluster_id, created_at, id) where state <> 'DELETED';
+  create index hsms_by_state on hsms (state, created_at, id);
+
+  create table backups (
+    id text primary key,
+    account text not null,
+    region text not null,
+    cluster_id text not null,
+    state text not null,
+    cause text not null,
+    type text not null,
+    mode text not null,
+    created_at integer not null,
+    never_expires integer not null check (never_expires in (0, 1)),
+    copied_at integer,
+    source_region text,
+    source_backup_id text,
+    source_cluster_id text,
+    purge_at integer,
+    deleted_at integer,
+    why text,
+    tags text not null,
+    archive text,
+    proof text,
+    check (
+      (copied_at is null) = (source_backup_id is null)
+      and (copied_at is null) = (source_region is null)
+      and (copied_at is null) = (source_cluster_id is null)
+    ),
+    check ((state in ('READY', 'PENDING_DELETION')) = (proof is not null)),
+    check ((archive is null) = (proof is null)),
+    check ((state = 'PENDING_DELETION') = (purge_at is not null)),
+    check ((state = 'DELETED') = (deleted_at is not null)),
+    check ((deleted_at is null) = (why is null))
+  ) strict;
+  create index backups_by_time on backups (account, region, created_at, id);
+  create index backups_by_state
+    on backups (account, region, state, never_expires, created_at, id);
+  create index backups_by_cluster on backups (cluster_id, created_at, id);
+  create index backups_by_cluster_state on backups (cluster_id, state, created_at, id);
+  create index backups_by_source
+    on backups (source_backup_id, created_at, id) where source_backup_id is not null;
+  create index backups_unfinished on backups (created_at, id) where state = 'CREATE_IN_PROGRESS';
+  create index backups_to_purge on backups (purge_at, id) where state = 'PENDING_DELETION';
+
+  create table subnet_zones (
+    account text not null,
+    region text not null,
+    subnet_id text not null,
+    zone text not null,
+    primary key (account, region, subnet_id)
+  ) strict, without rowid;
+
+  create table settings (name text primary key, value text not null) strict, without rowid;
+  `,
+];
+
+export const SCHEMA_VERSION = STEPS.length;
+
+/** Brings the file up to this program's version, in one transaction. @throws Failed `CATALOG`. */
+export function upgrade(db: DatabaseSync, steps: readonly string[] = STEPS): void {
+  db.exec('begin immediate');
+  try {
+    const version = versionOf(db);
+    if (version > steps.length) {
+      throw new Failed(
+        'CATALOG',
+        `the catalog has schema version ${version}, this Keyark knows ${steps.length}; start the newer Keyark that wrote it`,
+      );
+    }
+    if (version === 0) {
+      db.exec(`
+        pragma application_id = ${APPLICATION_ID};
+        create table migrations (version integer primary key) strict;
+      `);
+    }
+    for (const [index, step] of steps.entries()) {
+      if (index < version) continue;
+      db.exec(step);
+      db.prepare('insert into migrations (version) values (?)').run(index + 1);
+    }
+    db.exec('commit');
+  } catch (cause) {
+    db.exec('rollback');
+    throw cause;
+  }
+}
+
+/** 0 for an empty file. */
+function versionOf(db: DatabaseSync): number {
+  const hasTables = db.prepare('select 1 from sqlite_schema limit 1').get() !== undefined;
+  if (!hasTables) return 0;
+  if (db.prepare('pragma application_id').get()?.['application_id'] !== APPLICATION_ID) {
+    throw new Failed('CATALOG', "keyark.sqlite is some other program's database");
+  }
+  return Number(db.prepare('select max(version) as version from migrations').get()?.['version']);
+}

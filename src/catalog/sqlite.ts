@@ -1,0 +1,393 @@
+/**
+ * The catalog in one SQLite file, `keyark.sqlite`: write-ahead log, one sync per commit. Calls are
+ * synchronous, take tens of microseconds (a commit: one disk sync), and block the thread meanwhile.
+ *
+ * `synchronous=FULL` is set, not assumed: in WAL mode it makes a commit durable, not only consistent.
+ */
+import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { Backup, BackupState, ReadyBackup } from '../backups/backup.ts';
+import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
+import { assert, Failed, Refused } from '../kernel/errors.ts';
+import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
+import type { EpochMs } from '../kernel/types.ts';
+import type {
+  BackupQuery,
+  Catalog,
+  CatalogReader,
+  CatalogWriter,
+  ClusterQuery,
+  Page,
+  PageRequest,
+  Scope,
+} from './catalog.ts';
+import { canWalk, type Filter, type PagePlan, type Query, readPage } from './pages.ts';
+import {
+  backupOf,
+  backupValues,
+  clusterOf,
+  clusterValues,
+  hsmOf,
+  hsmValues,
+  type Row,
+  type Values,
+} from './rows.ts';
+import { upgrade } from './schema.ts';
+
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+/** How long a call waits for another process's lock, an online copy for example. */
+const BUSY_MS = 2_000;
+/** Page queries come in a few shapes, one per number of filter values. */
+const MAX_STATEMENTS = 256;
+
+/** @throws Failed `CATALOG`: damaged, foreign, newer than this program, or the disk refuses. */
+export function openCatalog({ folder }: { folder: string }): Catalog {
+  return translating('opening the catalog', () => {
+    const path = join(folder, 'keyark.sqlite');
+    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
+    chmodSync(folder, FOLDER_MODE);
+    // Made before SQLite opens it: the log and the shared-memory file inherit its mode.
+    closeSync(openSync(path, 'a', FILE_MODE));
+    chmodSync(path, FILE_MODE);
+    const db = new DatabaseSync(path, { timeout: BUSY_MS });
+    try {
+      db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off');
+      upgrade(db);
+      syncFolder(folder);
+      syncFolder(dirname(folder));
+    } catch (cause) {
+      db.close();
+      throw cause;
+    }
+    return new SqliteCatalog(db);
+  });
+}
+
+class SqliteCatalog implements Catalog {
+  readonly #db: DatabaseSync;
+  readonly #reader: Reader;
+  readonly #writer: Writer;
+  #under: 'nothing' | 'read' | 'transaction' = 'nothing';
+
+  constructor(db: DatabaseSync) {
+    const statements = new Statements(db);
+    this.#db = db;
+    this.#reader = new Reader(statements);
+    this.#writer = new Writer(statements, () => this.#under === 'transaction');
+  }
+
+  read<T>(fn: (reader: CatalogReader) => T): T {
+    // Within a read or a transaction there is a consistent view already.
+    if (this.#under !== 'nothing') return fn(this.#reader);
+    return this.#within('read', 'begin', () => fn(this.#reader));
+  }
+
+  transact<T>(fn: (writer: CatalogWriter) => T): T {
+    assert(this.#under === 'nothing', 'a transaction was started within another or within a read');
+    return this.#within('transaction', 'begin immediate', () => fn(this.#writer));
+  }
+
+  [Symbol.dispose](): void {
+    translating('closing the catalog', () => this.#db.close());
+  }
+
+  #within<T>(what: 'read' | 'transaction', begin: string, fn: () => T): T {
+    return translating('the catalog', () => {
+      this.#db.exec(begin);
+      this.#under = what;
+      try {
+        const result = fn();
+        assert(!isPromise(result), 'a catalog callback must not be asynchronous');
+        this.#db.exec('commit');
+        return result;
+      } catch (cause) {
+        // SQLite rolls back by itself after some failures; a second time would be an error.
+        if (this.#db.isTransaction) this.#db.exec('rollback');
+        throw cause;
+      } finally {
+        this.#under = 'nothing';
+      }
+    });
+  }
+}
+
+/** Prepared statements by text, least recently used ones dropped. */
+class Statements {
+  readonly #db: DatabaseSync;
+  readonly #byText = new Map<string, StatementSync>();
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  get(sql: string, ...params: SQLInputValue[]): Row | undefined {
+    return this.#prepared(sql).get(...params);
+  }
+
+  all({ sql, params }: Query): readonly Row[] {
+    return this.#prepared(sql).all(...params);
+  }
+
+  run(sql: string, ...params: SQLInputValue[]): void {
+    this.#prepared(sql).run(...params);
+  }
+
+  #prepared(sql: string): StatementSync {
+    const statement = this.#byText.get(sql) ?? this.#db.prepare(sql);
+    this.#byText.delete(sql);
+    this.#byText.set(sql, statement);
+    const [oldest] = this.#byText.keys();
+    if (this.#byText.size > MAX_STATEMENTS && oldest !== undefined) this.#byText.delete(oldest);
+    return statement;
+  }
+}
+
+class Reader implements CatalogReader {
+  protected readonly statements: Statements;
+
+  constructor(statements: Statements) {
+    this.statements = statements;
+  }
+
+  cluster(id: ClusterId): Cluster | undefined {
+    return decoded(this.statements.get('select * from clusters where id = ?', id), clusterOf);
+  }
+
+  clusters(scope: Scope, query: ClusterQuery, page: PageRequest): Page<Cluster> {
+    return readPage(clusterPlan(scope, query), page, (q) => this.statements.all(q), clusterOf);
+  }
+
+  clustersIn(states: readonly ClusterState[]): readonly Cluster[] {
+    const sql = 'select * from clusters where state = ? order by created_at, id';
+    return this.#inStates(states, sql).map(clusterOf);
+  }
+
+  clustersDue(now: EpochMs, limit: number): readonly Cluster[] {
+    const sql = `select * from clusters indexed by clusters_due
+      where next_backup_at <= ? order by next_backup_at, id limit ?`;
+    return this.statements.all({ sql, params: [now, limit] }).map(clusterOf);
+  }
+
+  hsm(id: HsmId): Hsm | undefined {
+    return decoded(this.statements.get('select * from hsms where id = ?', id), hsmOf);
+  }
+
+  hsmsOf(clusterId: ClusterId): readonly Hsm[] {
+    const sql = `select * from hsms indexed by hsms_live
+      where cluster_id = ? and state <> 'DELETED' order by created_at, id`;
+    return this.statements.all({ sql, params: [clusterId] }).map(hsmOf);
+  }
+
+  hsmsIn(states: readonly Hsm['state'][]): readonly Hsm[] {
+    const sql = 'select * from hsms where state = ? order by created_at, id';
+    return this.#inStates(states, sql).map(hsmOf);
+  }
+
+  backup(id: BackupId): Backup | undefined {
+    return decoded(this.statements.get('select * from backups where id = ?', id), backupOf);
+  }
+
+  backups(scope: Scope, query: BackupQuery, page: PageRequest): Page<Backup> {
+    return readPage(backupPlan(scope, query), page, (q) => this.statements.all(q), backupOf);
+  }
+
+  backupsIn(states: readonly BackupState[]): readonly Backup[] {
+    // The state is written into the text, so that the planner sees which partial index fits.
+    return [...new Set(states)].flatMap((state) => {
+      const sql = `select * from backups where state = '${state}' order by created_at, id`;
+      return this.statements.all({ sql, params: [] }).map(backupOf);
+    });
+  }
+
+  newestReady(clusterId: ClusterId): ReadyBackup | undefined {
+    const sql = `select * from backups indexed by backups_by_cluster_state
+      where cluster_id = ? and state = 'READY' order by created_at desc, id desc limit 1`;
+    const backup = decoded(this.statements.get(sql, clusterId), backupOf);
+    return backup?.state === 'READY' ? backup : undefined;
+  }
+
+  subnetZone({ account, region }: Scope, subnetId: string): string | undefined {
+    const sql = 'select zone from subnet_zones where account = ? and region = ? and subnet_id = ?';
+    return decoded(this.statements.get(sql, account, region, subnetId), (row) =>
+      String(row['zone']),
+    );
+  }
+
+  setting(name: string): string | undefined {
+    const row = this.statements.get('select value from settings where name = ?', name);
+    return decoded(row, ({ value }) => String(value));
+  }
+
+  #inStates(states: readonly string[], sql: string): readonly Row[] {
+    return [...new Set(states)].flatMap((state) => this.statements.all({ sql, params: [state] }));
+  }
+}
+
+class Writer extends Reader implements CatalogWriter {
+  readonly #isInTransaction: () => boolean;
+
+  constructor(statements: Statements, isInTransaction: () => boolean) {
+    super(statements);
+    this.#isInTransaction = isInTransaction;
+  }
+
+  createCluster(cluster: Cluster): void {
+    this.#create('clusters', clusterValues(cluster));
+  }
+
+  putCluster(cluster: Cluster): void {
+    this.#put('clusters', clusterValues(cluster));
+  }
+
+  createHsm(hsm: Hsm): void {
+    this.#create('hsms', hsmValues(hsm));
+  }
+
+  putHsm(hsm: Hsm): void {
+    this.#put('hsms', hsmValues(hsm));
+  }
+
+  createBackup(backup: Backup): void {
+    this.#create('backups', backupValues(backup));
+  }
+
+  putBackup(backup: Backup): void {
+    this.#put('backups', backupValues(backup));
+  }
+
+  putSubnetZone({ account, region }: Scope, subnetId: string, zone: string): void {
+    this.#put('subnet_zones', { account, region, subnet_id: subnetId, zone });
+  }
+
+  putSetting(name: string, value: string): void {
+    this.#put('settings', { name, value });
+  }
+
+  #create(table: string, values: Values): void {
+    const id = String(values['id']);
+    if (this.statements.get(`select 1 from ${table} where id = ?`, id) !== undefined) {
+      throw new Refused('Conflict', `${id} exists already.`);
+    }
+    this.#write(`insert into ${table}`, values);
+  }
+
+  #put(table: string, values: Values): void {
+    this.#write(`insert or replace into ${table}`, values);
+  }
+
+  #write(verb: string, values: Values): void {
+    assert(this.#isInTransaction(), 'a catalog writer was used outside its transaction');
+    const columns = Object.keys(values);
+    const sql = `${verb} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`;
+    this.statements.run(sql, ...Object.values(values));
+  }
+}
+
+function clusterPlan({ account, region }: Scope, query: ClusterQuery): PagePlan {
+  const scope = scopeFilters(account, region);
+  const states = filter('state', query.states);
+  const vpcs = filter('vpc_id', query.vpcIds);
+  const common = { table: 'clusters', isAscending: false } as const;
+  if (query.ids !== undefined) {
+    const walk = filter('id', query.ids);
+    return { ...common, walk, residual: [...scope, ...vpcs, ...states] };
+  }
+  if (vpcs.length > 0 && states.length > 0 && canWalk([...vpcs, ...states])) {
+    const walk = [...scope, ...vpcs, ...states];
+    return { ...common, index: 'clusters_by_vpc_state', walk, residual: [] };
+  }
+  if (vpcs.length > 0) {
+    return {
+      ...common,
+      index: 'clusters_by_vpc',
+      walk: [...scope, ...vpcs],
+      residual: states,
+    };
+  }
+  return states.length > 0
+    ? { ...common, index: 'clusters_by_state', walk: [...scope, ...states], residual: [] }
+    : { ...common, index: 'clusters_by_time', walk: scope, residual: [] };
+}
+
+const BACKUP_STATES: readonly BackupState[] = [
+  'CREATE_IN_PROGRESS',
+  'READY',
+  'PENDING_DELETION',
+  'DELETED',
+];
+
+function backupPlan({ account, region }: Scope, query: BackupQuery): PagePlan {
+  const scope = scopeFilters(account, region);
+  const states = filter('state', query.states);
+  const sources = filter('source_backup_id', query.sourceBackupIds);
+  const clusters = filter('cluster_id', query.clusterIds);
+  const never =
+    query.neverExpires === undefined ? [] : filter('never_expires', [query.neverExpires ? 1 : 0]);
+  const common = { table: 'backups', isAscending: query.isAscending ?? false } as const;
+  if (query.ids !== undefined) {
+    const walk = filter('id', query.ids);
+    return { ...common, walk, residual: [...scope, ...sources, ...clusters, ...states, ...never] };
+  }
+  if (sources.length > 0) {
+    const residual = [...scope, ...clusters, ...states, ...never];
+    return { ...common, index: 'backups_by_source', walk: sources, residual };
+  }
+  if (clusters.length > 0 && states.length > 0) {
+    const residual = [...scope, ...never];
+    const walk = [...clusters, ...states];
+    return { ...common, index: 'backups_by_cluster_state', walk, residual };
+  }
+  if (clusters.length > 0) {
+    const residual = [...scope, ...never];
+    return { ...common, index: 'backups_by_cluster', walk: clusters, residual };
+  }
+  if (states.length > 0 || never.length > 0) {
+    const walk = [
+      ...scope,
+      ...(states.length > 0 ? states : filter('state', BACKUP_STATES)),
+      ...(never.length > 0 ? never : filter('never_expires', [0, 1])),
+    ];
+    return { ...common, index: 'backups_by_state', walk, residual: [] };
+  }
+  return { ...common, index: 'backups_by_time', walk: scope, residual: [] };
+}
+
+function scopeFilters(account: string, region: string): readonly Filter[] {
+  return [...filter('account', [account]), ...filter('region', [region])];
+}
+
+function filter(column: string, values: readonly SQLInputValue[] | undefined): readonly Filter[] {
+  return values === undefined ? [] : [{ column, values }];
+}
+
+function decoded<T>(row: Row | undefined, decode: (row: Row) => T): T | undefined {
+  return row === undefined ? undefined : decode(row);
+}
+
+function isPromise(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'then' in value;
+}
+
+function syncFolder(path: string): void {
+  const handle = openSync(path, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** SQLite's and the disk's errors become ours; everything else passes. */
+function translating<T>(what: string, fn: () => T): T {
+  try {
+    return fn();
+  } catch (cause) {
+    const isWorld =
+      cause instanceof Error &&
+      (('code' in cause && cause.code === 'ERR_SQLITE_ERROR') || 'syscall' in cause);
+    if (!isWorld) throw cause;
+    throw new Failed('CATALOG', `${what}: ${cause.message}`, { cause });
+  }
+}

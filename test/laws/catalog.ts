@@ -1,0 +1,411 @@
+/** What every catalog promises, whatever it is made of. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { Backup, BackupState } from '../../src/backups/backup.ts';
+import type { BackupQuery, Catalog, ClusterQuery, Page } from '../../src/catalog/catalog.ts';
+import type { Cluster } from '../../src/clusters/cluster.ts';
+import {
+  at,
+  backupId,
+  clusterId,
+  deletedBackup,
+  hsmId,
+  pendingBackup,
+  readyBackup,
+  SCOPE,
+  sampleCluster,
+  sampleHsm,
+  unfinishedBackup,
+} from '../support/catalog-samples.ts';
+
+export interface CatalogUnderTest extends AsyncDisposable {
+  readonly catalog: Catalog;
+  /** Closes it and opens the same data again. */
+  reopen(): Promise<Catalog>;
+}
+
+export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>): void {
+  describe(`${name} keeps the catalog's laws`, () => {
+    let world: CatalogUnderTest;
+    let catalog: Catalog;
+    beforeEach(async () => {
+      world = await make();
+      catalog = world.catalog;
+    });
+    afterEach(async () => {
+      await world[Symbol.asyncDispose]();
+    });
+
+    const write = <T>(fn: Parameters<typeof catalog.transact<T>>[0]): T => catalog.transact(fn);
+
+    it('gives back exactly what was put, also after it was opened again', async () => {
+      const full = sampleCluster(1, {
+        state: 'DEGRADED',
+        stateMessage: 'why',
+        sourceBackup: { id: backupId(9), asRequested: 'arn:aws:…' },
+        subnets: new Map([
+          ['b', 'subnet-2'],
+          ['a', 'subnet-1'],
+        ]),
+        certificates: { clusterCsr: 'csr', trustAnchor: 'anchor' },
+        tags: new Map([['__proto__', 'x']]),
+        newestChange: { generation: 0, at: at(7) },
+        nextBackupAt: at(8),
+        backupFailures: 3,
+      });
+      const hsms = [
+        sampleHsm(1),
+        sampleHsm(2, { stateMessage: 'm', eniIpV6: '::1', serial: 's', takesWrites: false }),
+      ];
+      const copy = {
+        copiedAt: at(4),
+        sourceRegion: 'eu-west-1',
+        sourceBackup: backupId(1),
+        sourceCluster: clusterId(2),
+      };
+      const backups: readonly Backup[] = [
+        unfinishedBackup(1),
+        readyBackup(2, { copy, tags: new Map([['k', 'v']]), neverExpires: true }),
+        pendingBackup(3, 99),
+        deletedBackup(4),
+      ];
+      write((writer) => {
+        writer.createCluster(full);
+        writer.createCluster(sampleCluster(2));
+        for (const hsm of hsms) writer.createHsm(hsm);
+        for (const backup of backups) writer.createBackup(backup);
+        writer.putSubnetZone(SCOPE, 'subnet-1', 'us-east-1a');
+        writer.putSetting('n', 'v');
+      });
+      catalog = await world.reopen();
+      catalog.read((reader) => {
+        assert.deepEqual(reader.cluster(full.id), full);
+        assert.deepEqual([...(reader.cluster(full.id)?.subnets.keys() ?? [])], ['b', 'a']);
+        assert.deepEqual(reader.cluster(clusterId(2)), sampleCluster(2));
+        for (const hsm of hsms) assert.deepEqual(reader.hsm(hsm.id), hsm);
+        for (const backup of backups) assert.deepEqual(reader.backup(backup.id), backup);
+        assert.equal(reader.subnetZone(SCOPE, 'subnet-1'), 'us-east-1a');
+        assert.equal(reader.subnetZone({ ...SCOPE, region: 'other' }, 'subnet-1'), undefined);
+        assert.equal(reader.setting('n'), 'v');
+        assert.equal(reader.setting('m'), undefined);
+        assert.equal(reader.cluster(clusterId(3)), undefined);
+      });
+    });
+
+    it('replaces whole rows, and leaves nothing of the old one', () => {
+      write((writer) => {
+        writer.createBackup(pendingBackup(1, 50));
+        writer.putBackup(deletedBackup(1));
+        writer.createHsm(sampleHsm(1, { serial: 's' }));
+        writer.putHsm(sampleHsm(1));
+        writer.createCluster(sampleCluster(1, { nextBackupAt: at(1) }));
+        writer.putCluster(sampleCluster(1));
+        writer.putSetting('n', '1');
+        writer.putSetting('n', '2');
+      });
+      catalog.read((reader) => {
+        assert.deepEqual(reader.backup(backupId(1)), deletedBackup(1));
+        assert.deepEqual(reader.hsm(hsmId(1)), sampleHsm(1));
+        assert.deepEqual(reader.clustersDue(at(10), 10), []);
+        assert.equal(reader.setting('n'), '2');
+      });
+    });
+
+    it('refuses to create what exists', () => {
+      write((writer) => {
+        writer.createCluster(sampleCluster(1));
+        writer.createHsm(sampleHsm(1));
+        writer.createBackup(unfinishedBackup(1));
+      });
+      const conflict = { code: 'Conflict' };
+      assert.throws(() => write((writer) => writer.createCluster(sampleCluster(1))), conflict);
+      assert.throws(() => write((writer) => writer.createHsm(sampleHsm(1))), conflict);
+      assert.throws(() => write((writer) => writer.createBackup(unfinishedBackup(1))), conflict);
+    });
+
+    it('does all of a transaction or nothing', () => {
+      const boom = new Error('boom');
+      assert.throws(
+        () =>
+          write((writer) => {
+            writer.createCluster(sampleCluster(1));
+            assert.ok(writer.cluster(clusterId(1)), 'a writer sees its own writes');
+            throw boom;
+          }),
+        boom,
+      );
+      assert.equal(
+        catalog.read((reader) => reader.cluster(clusterId(1))),
+        undefined,
+      );
+      write((writer) => writer.createCluster(sampleCluster(1)));
+    });
+
+    it('refuses asynchronous and nested transactions, and writers that outlive theirs', () => {
+      const broken = { name: 'Broken' };
+      assert.throws(() => write(async (writer) => writer.createCluster(sampleCluster(1))), broken);
+      assert.throws(() => write(() => write(() => 1)), broken);
+      assert.throws(() => catalog.read(() => write(() => 1)), broken);
+      const escaped = write((writer) => writer);
+      assert.throws(() => escaped.putSetting('n', 'v'), broken);
+      assert.equal(
+        catalog.read((reader) => reader.cluster(clusterId(1))),
+        undefined,
+      );
+    });
+
+    it('lists live HSMs oldest first, and HSMs and clusters by state', () => {
+      write((writer) => {
+        writer.createHsm(sampleHsm(3));
+        writer.createHsm(sampleHsm(1, { createdAt: at(9_999) }));
+        writer.createHsm(sampleHsm(2, { state: 'DELETED' }));
+        writer.createHsm(sampleHsm(4, { clusterId: clusterId(2), state: 'DEGRADED' }));
+        writer.createCluster(sampleCluster(1));
+        writer.createCluster(sampleCluster(2, { region: 'eu-west-1', state: 'DELETED' }));
+      });
+      catalog.read((reader) => {
+        assert.deepEqual(ids(reader.hsmsOf(clusterId(1))), [hsmId(3), hsmId(1)]);
+        assert.deepEqual(ids(reader.hsmsIn(['DEGRADED', 'DELETED'])), [hsmId(4), hsmId(2)]);
+        assert.deepEqual(ids(reader.clustersIn(['DELETED'])), [clusterId(2)]);
+        assert.deepEqual(ids(reader.clustersIn([])), []);
+      });
+    });
+
+    it('finds the clusters that are due, earliest first', () => {
+      write((writer) => {
+        writer.createCluster(sampleCluster(1, { nextBackupAt: at(30) }));
+        writer.createCluster(sampleCluster(2, { nextBackupAt: at(10) }));
+        writer.createCluster(sampleCluster(3, { nextBackupAt: at(20), region: 'eu-west-1' }));
+        writer.createCluster(sampleCluster(4));
+      });
+      catalog.read((reader) => {
+        assert.deepEqual(ids(reader.clustersDue(at(20), 9)), [clusterId(2), clusterId(3)]);
+        assert.deepEqual(ids(reader.clustersDue(at(99), 1)), [clusterId(2)]);
+        assert.deepEqual(reader.clustersDue(at(9), 9), []);
+      });
+    });
+
+    it('knows the newest READY backup of a cluster: by time, then by id', () => {
+      write((writer) => {
+        writer.createBackup(readyBackup(1, { createdAt: at(50) }));
+        writer.createBackup(readyBackup(3, { createdAt: at(50) }));
+        writer.createBackup(readyBackup(2, { createdAt: at(50) }));
+        writer.createBackup(unfinishedBackup(4, { createdAt: at(60) }));
+        writer.createBackup(pendingBackup(5, 1, { createdAt: at(70) }));
+        writer.createBackup(readyBackup(6, { clusterId: clusterId(2), createdAt: at(80) }));
+      });
+      catalog.read((reader) => {
+        assert.equal(reader.newestReady(clusterId(1))?.id, backupId(3));
+        assert.equal(reader.newestReady(clusterId(3)), undefined);
+        assert.deepEqual(ids(reader.backupsIn(['CREATE_IN_PROGRESS'])), [backupId(4)]);
+        assert.deepEqual(ids(reader.backupsIn(['PENDING_DELETION'])), [backupId(5)]);
+      });
+    });
+
+    it('pages through backups like a filter and a sort would, for every filter', () => {
+      const all = manyBackups();
+      write((writer) => {
+        for (const backup of all) writer.createBackup(backup);
+      });
+      fc.assert(
+        fc.property(backupQueries, fc.integer({ min: 1, max: 7 }), (query, limit) => {
+          const expected = all
+            .filter((backup) => backup.region === SCOPE.region && backupMatches(backup, query))
+            .sort((a, b) => byTime(a, b) * (query.isAscending === true ? 1 : -1));
+          const seen = collect(limit, (page) =>
+            catalog.read((reader) => reader.backups(SCOPE, query, page)),
+          );
+          assert.deepEqual(ids(seen), ids(expected));
+        }),
+        { numRuns: 150 },
+      );
+    });
+
+    it('pages through clusters like a filter and a sort would, for every filter', () => {
+      const all = manyClusters();
+      write((writer) => {
+        for (const cluster of all) writer.createCluster(cluster);
+      });
+      fc.assert(
+        fc.property(clusterQueries, fc.integer({ min: 1, max: 7 }), (query, limit) => {
+          const expected = all
+            .filter((cluster) => cluster.region === SCOPE.region && clusterMatches(cluster, query))
+            .sort((a, b) => -byTime(a, b));
+          const seen = collect(limit, (page) =>
+            catalog.read((reader) => reader.clusters(SCOPE, query, page)),
+          );
+          assert.deepEqual(ids(seen), ids(expected));
+        }),
+        { numRuns: 100 },
+      );
+    });
+
+    it('neither repeats nor skips old rows when new ones arrive between pages', () => {
+      const put = (n: number) => write((writer) => writer.createBackup(readyBackup(n)));
+      for (const n of [1, 3, 5, 7]) put(n);
+      const page = (nextToken?: string) =>
+        catalog.read((reader) =>
+          reader.backups(SCOPE, {}, { limit: 2, ...(nextToken && { nextToken }) }),
+        );
+      const first = page();
+      put(8);
+      put(4);
+      const second = page(first.nextToken);
+      const third = page(second.nextToken);
+      assert.deepEqual(ids(first.items), [backupId(7), backupId(5)]);
+      assert.deepEqual(ids(second.items), [backupId(4), backupId(3)]);
+      assert.deepEqual(ids(third.items), [backupId(1)]);
+      assert.equal(third.nextToken, undefined);
+    });
+
+    it('makes short tokens and refuses every token that it did not make for this question', () => {
+      write((writer) => {
+        for (const n of [1, 2, 3]) writer.createBackup(readyBackup(n));
+        for (const n of [1, 2, 3]) writer.createCluster(sampleCluster(n));
+      });
+      const token =
+        catalog.read((reader) => reader.backups(SCOPE, {}, { limit: 1 })).nextToken ?? '';
+      assert.ok(token.length > 0 && token.length <= 256);
+      const refused = { name: 'Refused', code: 'InvalidRequest' };
+      const ask = (nextToken: string, query: BackupQuery = {}, scope = SCOPE) =>
+        catalog.read((reader) => reader.backups(scope, query, { limit: 1, nextToken }));
+      assert.equal(ask(token).items.length, 1);
+      assert.throws(() => ask(token, { states: ['READY'] }), refused);
+      assert.throws(() => ask(token, { isAscending: true }), refused);
+      assert.throws(() => ask(token, {}, { ...SCOPE, region: 'eu-west-1' }), refused);
+      assert.throws(
+        () => catalog.read((reader) => reader.clusters(SCOPE, {}, { limit: 1, nextToken: token })),
+        refused,
+      );
+      fc.assert(
+        fc.property(fc.oneof(fc.string(), fc.base64String({ maxLength: 400 })), (text) => {
+          assert.throws(() => ask(text), refused);
+        }),
+      );
+      for (const value of [null, 1, {}, [], ['x'], [1, 2, 3], ['', 1.5, 'x'], [[], {}, null]]) {
+        const text = Buffer.from(JSON.stringify(value)).toString('base64url');
+        assert.throws(() => ask(text), refused);
+      }
+    });
+
+    it('refuses more filter values than it could answer quickly', () => {
+      const clusterIds = Array.from({ length: 101 }, (_, n) => clusterId(n));
+      assert.throws(
+        () => catalog.read((reader) => reader.backups(SCOPE, { clusterIds }, { limit: 1 })),
+        { code: 'InvalidRequest' },
+      );
+      const most = clusterIds.slice(1);
+      const states: readonly BackupState[] = ['READY', 'DELETED', 'PENDING_DELETION'];
+      const page = catalog.read((reader) =>
+        reader.backups(SCOPE, { clusterIds: most, states, neverExpires: true }, { limit: 1 }),
+      );
+      assert.deepEqual(page, { items: [] });
+    });
+  });
+}
+
+const ids = (rows: readonly { readonly id: string }[]): readonly string[] =>
+  rows.map(({ id }) => id);
+
+function byTime(a: Backup | Cluster, b: Backup | Cluster): number {
+  return a.createdAt - b.createdAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+}
+
+function collect<T>(
+  limit: number,
+  read: (page: { limit: number; nextToken?: string }) => Page<T>,
+): readonly T[] {
+  const items: T[] = [];
+  let nextToken: string | undefined;
+  do {
+    const page = read({ limit, ...(nextToken !== undefined && { nextToken }) });
+    assert.ok(page.items.length <= limit);
+    assert.ok(page.nextToken === undefined || page.items.length === limit);
+    items.push(...page.items);
+    nextToken = page.nextToken;
+  } while (nextToken !== undefined);
+  return items;
+}
+
+/** Every combination of state, cluster, source, flag and region, with many equal times. */
+function manyBackups(): readonly Backup[] {
+  const makers = [
+    unfinishedBackup,
+    readyBackup,
+    deletedBackup,
+    (n: number, changes: Parameters<typeof readyBackup>[1]) => pendingBackup(n, n, changes),
+  ];
+  return Array.from({ length: 96 }, (_, n) => {
+    const make = makers[n % 4] ?? readyBackup;
+    return make(n, {
+      createdAt: at(Math.floor(n / 7)),
+      clusterId: clusterId(Math.floor(n / 4) % 3),
+      neverExpires: n % 5 === 0,
+      region: n % 11 === 0 ? 'eu-west-1' : SCOPE.region,
+      ...(n % 3 === 0 && {
+        copy: {
+          copiedAt: at(n),
+          sourceRegion: 'eu-west-1',
+          sourceBackup: backupId(1_000 + (n % 2)),
+          sourceCluster: clusterId(9),
+        },
+      }),
+    });
+  });
+}
+
+const some = <T>(...values: readonly T[]) => fc.subarray([...values]);
+
+const backupQueries: fc.Arbitrary<BackupQuery> = fc.record(
+  {
+    ids: some(...Array.from({ length: 40 }, (_, n) => backupId(n * 3))),
+    sourceBackupIds: some(backupId(1_000), backupId(1_001), backupId(1_002)),
+    clusterIds: some(clusterId(0), clusterId(1), clusterId(2), clusterId(7)),
+    states: some<BackupState>('CREATE_IN_PROGRESS', 'READY', 'PENDING_DELETION', 'DELETED'),
+    neverExpires: fc.boolean(),
+    isAscending: fc.boolean(),
+  },
+  { requiredKeys: [] },
+);
+
+function backupMatches(backup: Backup, query: BackupQuery): boolean {
+  const { ids: wanted, sourceBackupIds, clusterIds, states, neverExpires } = query;
+  const source = backup.copy?.sourceBackup;
+  return (
+    (wanted?.includes(backup.id) ?? true) &&
+    (sourceBackupIds === undefined || (source !== undefined && sourceBackupIds.includes(source))) &&
+    (clusterIds?.includes(backup.clusterId) ?? true) &&
+    (states?.includes(backup.state) ?? true) &&
+    (neverExpires === undefined || backup.neverExpires === neverExpires)
+  );
+}
+
+function manyClusters(): readonly Cluster[] {
+  const states = ['ACTIVE', 'DELETED', 'UNINITIALIZED'] as const;
+  return Array.from({ length: 60 }, (_, n) =>
+    sampleCluster(n, {
+      state: states[n % 3] ?? 'ACTIVE',
+      vpcId: `vpc-${Math.floor(n / 3) % 4}`,
+      createdAt: at(Math.floor(n / 7)),
+      region: n % 11 === 0 ? 'eu-west-1' : SCOPE.region,
+    }),
+  );
+}
+
+const clusterQueries: fc.Arbitrary<ClusterQuery> = fc.record(
+  {
+    ids: some(...Array.from({ length: 20 }, (_, n) => clusterId(n * 3))),
+    vpcIds: some('vpc-0', 'vpc-1', 'vpc-2', 'vpc-9'),
+    states: some<Cluster['state']>('ACTIVE', 'DELETED', 'UNINITIALIZED', 'DEGRADED'),
+  },
+  { requiredKeys: [] },
+);
+
+function clusterMatches(cluster: Cluster, { ids: wanted, vpcIds, states }: ClusterQuery): boolean {
+  return (
+    (wanted?.includes(cluster.id) ?? true) &&
+    (vpcIds?.includes(cluster.vpcId) ?? true) &&
+    (states?.includes(cluster.state) ?? true)
+  );
+}
