@@ -59,7 +59,7 @@ async function main(): Promise<void> {
 async function runHost(flags: Flags): Promise<void> {
   const { data } = flags;
   checkOwner(data);
-  const operatorPath = await claimOperatorSocket(data);
+  const operatorPath = await claimOperatorSocket(data, systemClock);
   const missing = missingPrograms();
   if (missing.length > 0) {
     say(`without ${missing.join(' and ')} (util-linux) HSMs run less confined: install it`);

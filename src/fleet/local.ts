@@ -44,6 +44,8 @@ export class LocalFleet implements Fleet, AsyncDisposable {
   #process: HostProcess | undefined;
   #peer: WirePeer | undefined;
   #next = Promise.withResolvers<WirePeer>();
+  readonly #gone = Promise.withResolvers<void>();
+  readonly #startedAs = process.getuid?.();
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: LocalFleetOptions) {
@@ -72,6 +74,14 @@ export class LocalFleet implements Fleet, AsyncDisposable {
     } finally {
       enough.abort();
     }
+  }
+
+  /**
+   * Resolves when the host is gone and this process, no longer the root it was, may not start it again:
+   * nothing is left but to end and be started anew.
+   */
+  get gone(): Promise<void> {
+    return this.#gone.promise;
   }
 
   /** Of the host's process (as root: of its guard). */
@@ -178,7 +188,7 @@ export class LocalFleet implements Fleet, AsyncDisposable {
     return process;
   }
 
-  /** Hosts come and go; this ends with the fleet. */
+  /** Hosts come and go; this ends with the fleet, or when a host cannot be started any more. */
   async #keep(first: HostProcess): Promise<void> {
     const { clock, say } = this.#options;
     for (let deaths = 0, host = first; ; host = this.#spawn()) {
@@ -186,6 +196,10 @@ export class LocalFleet implements Fleet, AsyncDisposable {
       const reason = await host.exited;
       if (this.#end.signal.aborted) return;
       say?.(`the HSM host is down: ${reason}`);
+      if (process.getuid?.() !== this.#startedAs) {
+        this.#gone.resolve();
+        return;
+      }
       deaths = clock.now() - since > LONG_LIFE_MS ? 0 : deaths + 1;
       const ms = BACKOFF_MS[Math.min(deaths - 1, BACKOFF_MS.length - 1)] ?? 0;
       // Aborting ends the pause early; the check below sees it.

@@ -6,6 +6,7 @@ import { chmod, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fromUtf8 } from '../kernel/bytes.ts';
+import type { Clock } from '../kernel/clock.ts';
 import { Failed } from '../kernel/errors.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import { type WireHandler, WirePeer } from '../kernel/wire.ts';
@@ -18,11 +19,19 @@ export const OPERATOR_SOCKET = 'operator.sock';
 
 export const operatorSocket = (data: string): string => join(data, 'host', OPERATOR_SOCKET);
 
-/** @throws Failed `START` when another host answers there already. */
-export async function claimOperatorSocket(data: string): Promise<string> {
+/** A predecessor whose control plane was killed needs a moment to notice. */
+const PREDECESSOR_TRIES = 60;
+const PREDECESSOR_WAIT_MS = 50;
+
+/** @throws Failed `START` when another host answers there, and goes on answering. */
+export async function claimOperatorSocket(data: string, clock: Clock): Promise<string> {
   const path = operatorSocket(data);
   checkSocketPath(path);
-  if (await isAnswered(path)) {
+  for (let tries = 0; await isAnswered(path); tries += 1) {
+    if (tries < PREDECESSOR_TRIES) {
+      await clock.sleep(PREDECESSOR_WAIT_MS);
+      continue;
+    }
     throw new Failed('START', `[DATA_IN_USE] Another Keyark host serves ${data}. Stop it first.`);
   }
   await rm(path, { force: true });

@@ -8,14 +8,18 @@
  */
 import type { Duplex } from 'node:stream';
 import { asBuffer, fromUtf8, toUtf8 } from './bytes.ts';
-import { Failed, type FailureCode, type RefusalCode, Refused } from './errors.ts';
+import { Broken, Failed, type FailureCode, type RefusalCode, Refused } from './errors.ts';
 import type { JsonObject, JsonValue } from './types.ts';
 
 export const CHUNK_BYTES = 64 * 1024;
 const MAX_FRAME_BYTES = 1024 * 1024;
 const WINDOW_CHUNKS = 16;
-const MAX_CALLS = 1_024;
+/** Events wait for nobody; a peer that lets this much pile up has stopped reading. */
+const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
+const DEFAULT_MAX_CALLS = 1_024;
 const HEADER_BYTES = 9;
+const MAX_MESSAGE_CHARACTERS = 4_096;
+const NOTHING = new Uint8Array(0);
 
 const KIND = {
   REQUEST: 1,
@@ -58,6 +62,11 @@ export interface WireReply {
   readonly trailer: Promise<JsonObject>;
 }
 
+export interface WireLimits {
+  /** Calls under way at once, in each direction; a peer that exceeds it loses the connection. */
+  readonly calls: number;
+}
+
 export interface WireCallOptions {
   readonly body?: AsyncIterable<Uint8Array>;
   readonly signal?: AbortSignal;
@@ -67,11 +76,13 @@ export interface WireCallOptions {
 class Inbox implements AsyncIterable<Uint8Array> {
   readonly #chunks: Uint8Array[] = [];
   readonly #onConsumed: () => void;
+  readonly #onAbandoned: () => void;
   #end: 'open' | 'done' | Error = 'open';
   #wake: (() => void) | undefined;
 
-  constructor(onConsumed: () => void) {
+  constructor(onConsumed: () => void, onAbandoned: () => void = () => {}) {
     this.#onConsumed = onConsumed;
+    this.#onAbandoned = onAbandoned;
   }
 
   push(chunk: Uint8Array): boolean {
@@ -87,20 +98,25 @@ class Inbox implements AsyncIterable<Uint8Array> {
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
-    for (;;) {
-      const chunk = this.#chunks.shift();
-      if (chunk !== undefined) {
-        this.#onConsumed();
-        yield chunk;
-      } else if (this.#end === 'done') {
-        return;
-      } else if (this.#end !== 'open') {
-        throw this.#end;
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
+    try {
+      for (;;) {
+        const chunk = this.#chunks.shift();
+        if (chunk !== undefined) {
+          this.#onConsumed();
+          yield chunk;
+        } else if (this.#end === 'done') {
+          return;
+        } else if (this.#end !== 'open') {
+          throw this.#end;
+        } else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+        }
       }
+    } finally {
+      // A reader that breaks off early must not leave the sender waiting for credit for ever.
+      if (this.#end === 'open') this.#onAbandoned();
     }
   }
 }
@@ -139,6 +155,7 @@ interface Outgoing {
   readonly credit: Credit;
   readonly trailer: PromiseWithResolvers<JsonObject>;
   isAnswered: boolean;
+  readonly forget: () => void;
 }
 
 interface Incoming {
@@ -151,18 +168,22 @@ export class WirePeer {
   readonly #stream: Duplex;
   readonly #handlers: ReadonlyMap<string, WireHandler>;
   readonly #onEvent: (name: string, params: JsonObject) => void;
+  readonly #maxCalls: number;
   readonly #outgoing = new Map<number, Outgoing>();
   readonly #incoming = new Map<number, Incoming>();
   readonly #closed = Promise.withResolvers<void>();
   #nextCall = 1;
   #pending: Buffer = Buffer.alloc(0);
   #closedBy: Error | undefined;
+  #drained: Promise<void> | undefined;
 
   constructor(
     stream: Duplex,
     handlers: ReadonlyMap<string, WireHandler>,
     onEvent: (name: string, params: JsonObject) => void = () => {},
+    limits: WireLimits = { calls: DEFAULT_MAX_CALLS },
   ) {
+    this.#maxCalls = limits.calls;
     this.#stream = stream;
     this.#handlers = handlers;
     this.#onEvent = onEvent;
@@ -191,8 +212,14 @@ export class WirePeer {
    */
   call(method: string, params: JsonObject, options: WireCallOptions = {}): Promise<WireReply> {
     if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
-    if (this.#outgoing.size >= MAX_CALLS) {
-      return Promise.reject(new Failed('CHANNEL', `more than ${MAX_CALLS} calls under way`));
+    if (this.#outgoing.size >= this.#maxCalls) {
+      return Promise.reject(
+        new Refused('LimitExceeded', `more than ${this.#maxCalls} calls under way`),
+      );
+    }
+    const request = encodeFrame({ method, params });
+    if (request === undefined) {
+      return Promise.reject(new Refused('InvalidRequest', `the call "${method}" is too large`));
     }
     const call = this.#nextCall;
     this.#nextCall = call === 0xffff_ffff ? 1 : call + 1;
@@ -200,27 +227,37 @@ export class WirePeer {
     // A caller that never looks at the trailer must not turn its failure into an unhandled rejection.
     trailer.promise.catch(() => {});
     return new Promise<WireReply>((resolve, reject) => {
+      const onAbort = () => this.#cancel(call, options.signal?.reason);
       const entry: Outgoing = {
         resolve,
         reject,
-        inbox: new Inbox(() => this.#send(KIND.DOWN_CREDIT, call, Buffer.alloc(0))),
+        inbox: new Inbox(
+          () => this.#send(KIND.DOWN_CREDIT, call, NOTHING),
+          () => this.#cancel(call, 'the reader stopped'),
+        ),
         credit: new Credit(),
         trailer,
         isAnswered: false,
+        // A signal may outlive many calls: none of them may stay with it.
+        forget: () => options.signal?.removeEventListener('abort', onAbort),
       };
       this.#outgoing.set(call, entry);
-      this.#sendJson(KIND.REQUEST, call, { method, params });
-      options.signal?.addEventListener('abort', () => this.#cancel(call, options.signal), {
-        once: true,
-      });
-      if (options.signal?.aborted) this.#cancel(call, options.signal);
+      void this.#send(KIND.REQUEST, call, request);
+      options.signal?.addEventListener('abort', onAbort, { once: true });
+      if (options.signal?.aborted) onAbort();
       void this.#upload(call, entry, options.body);
     });
   }
 
   /** Sends an event: no answer, no promise of delivery. */
   emit(name: string, params: JsonObject): void {
-    if (this.#closedBy === undefined) this.#sendJson(KIND.EVENT, 0, { name, params });
+    const payload = encodeFrame({ name, params });
+    if (payload === undefined) throw new Broken(`the event "${name}" is too large`);
+    if (this.#stream.writableLength > MAX_UNREAD_BYTES) {
+      this.#malformed('nothing and reads nothing');
+      return;
+    }
+    void this.#send(KIND.EVENT, 0, payload);
   }
 
   close(): void {
@@ -237,25 +274,26 @@ export class WirePeer {
           await this.#send(KIND.UP_CHUNK, call, part.subarray(at, at + CHUNK_BYTES));
         }
       }
-      await this.#send(KIND.UP_END, call, Buffer.alloc(0));
+      await this.#send(KIND.UP_END, call, NOTHING);
     } catch (cause) {
       if (this.#outgoing.has(call) && this.#closedBy === undefined) {
-        this.#sendJson(KIND.UP_ERROR, call, {});
+        void this.#send(KIND.UP_ERROR, call, NOTHING);
         this.#fail(call, asError(cause));
       }
     }
   }
 
-  #cancel(call: number, signal: AbortSignal | undefined): void {
+  #cancel(call: number, reason: unknown): void {
     if (!this.#outgoing.has(call)) return;
-    void this.#send(KIND.CANCEL, call, Buffer.alloc(0));
-    this.#fail(call, new Failed('TIMEOUT', 'the call was cancelled', { cause: signal?.reason }));
+    void this.#send(KIND.CANCEL, call, NOTHING);
+    this.#fail(call, new Failed('TIMEOUT', 'the call was cancelled', { cause: reason }));
   }
 
   #fail(call: number, cause: Error): void {
     const entry = this.#outgoing.get(call);
     if (entry === undefined) return;
     this.#outgoing.delete(call);
+    entry.forget();
     entry.credit.close(cause);
     entry.inbox.finish(cause);
     entry.trailer.reject(cause);
@@ -316,6 +354,7 @@ export class WirePeer {
       case KIND.RESULT: {
         const { result, hasBody } = parseObject(payload);
         if (outgoing === undefined) return;
+        if (outgoing.isAnswered) throw new TypeError('two answers to one call');
         outgoing.isAnswered = true;
         outgoing.resolve({
           result: asObject(result),
@@ -326,7 +365,9 @@ export class WirePeer {
         return;
       }
       case KIND.TRAILER:
-        if (outgoing !== undefined) this.#finish(call, outgoing, parseObject(payload));
+        if (outgoing === undefined) return;
+        if (!outgoing.isAnswered) throw new TypeError('a trailer before the answer');
+        this.#finish(call, outgoing, parseObject(payload));
         return;
       case KIND.ERROR:
         this.#fail(call, decodeError(parseObject(payload)));
@@ -372,18 +413,19 @@ export class WirePeer {
 
   #finish(call: number, entry: Outgoing, trailer: JsonObject): void {
     this.#outgoing.delete(call);
+    entry.forget();
     entry.credit.close(new Failed('CHANNEL', 'the call has ended'));
     entry.inbox.finish();
     entry.trailer.resolve(trailer);
   }
 
   #accept(call: number, request: JsonObject): void {
-    if (this.#incoming.has(call) || this.#incoming.size >= MAX_CALLS) {
+    if (this.#incoming.has(call) || this.#incoming.size >= this.#maxCalls) {
       this.#malformed('a call id twice, or too many calls');
       return;
     }
     const entry: Incoming = {
-      inbox: new Inbox(() => this.#send(KIND.UP_CREDIT, call, Buffer.alloc(0))),
+      inbox: new Inbox(() => this.#send(KIND.UP_CREDIT, call, NOTHING)),
       credit: new Credit(),
       abort: new AbortController(),
     };
@@ -398,7 +440,8 @@ export class WirePeer {
         throw new Refused('InvalidRequest', `there is no call "${method}"`);
       const answer = await handler({ params, body: entry.inbox, signal: entry.abort.signal });
       const hasBody = answer.body !== undefined;
-      this.#sendJson(KIND.RESULT, call, { result: answer.result, hasBody });
+      // Awaited, so that a caller who does not read keeps its calls under way, which are bounded.
+      await this.#sendJson(KIND.RESULT, call, { result: answer.result, hasBody });
       if (answer.body !== undefined) {
         for await (const part of answer.body) {
           for (let at = 0; at < part.length; at += CHUNK_BYTES) {
@@ -406,17 +449,20 @@ export class WirePeer {
             await this.#send(KIND.DOWN_CHUNK, call, part.subarray(at, at + CHUNK_BYTES));
           }
         }
-        this.#sendJson(KIND.TRAILER, call, answer.trailer?.() ?? {});
+        await this.#sendJson(KIND.TRAILER, call, answer.trailer?.() ?? {});
       }
     } catch (cause) {
-      this.#sendJson(KIND.ERROR, call, encodeError(cause));
+      await this.#sendJson(KIND.ERROR, call, encodeError(cause));
     } finally {
       this.#incoming.delete(call);
     }
   }
 
-  #sendJson(kind: Kind, call: number, value: JsonObject): void {
-    void this.#send(kind, call, fromUtf8(JSON.stringify(value)));
+  /** @throws Failed `CHANNEL` for what fits no frame; the call fails, the connection lives. */
+  async #sendJson(kind: Kind, call: number, value: JsonObject): Promise<void> {
+    const payload = encodeFrame(value);
+    if (payload === undefined) throw new Failed('CHANNEL', 'the message is too large');
+    await this.#send(kind, call, payload);
   }
 
   /** Resolves when the stream has room again. */
@@ -431,16 +477,22 @@ export class WirePeer {
     // A copy: the caller may reuse its buffer before the kernel has taken the bytes.
     const hasRoom = this.#stream.write(Buffer.from(payload));
     this.#stream.uncork();
-    if (hasRoom) return Promise.resolve();
-    return new Promise((resolve) => {
+    return hasRoom ? Promise.resolve() : this.#room();
+  }
+
+  /** One wait for all senders: each would otherwise hang its own listeners on the stream. */
+  #room(): Promise<void> {
+    this.#drained ??= new Promise<void>((resolve) => {
       const done = () => {
         this.#stream.off('drain', done);
         this.#stream.off('close', done);
+        this.#drained = undefined;
         resolve();
       };
       this.#stream.on('drain', done);
       this.#stream.on('close', done);
     });
+    return this.#drained;
   }
 }
 
@@ -460,11 +512,19 @@ function asError(cause: unknown): Error {
   return cause instanceof Error ? cause : new Failed('CHANNEL', String(cause));
 }
 
+/** Undefined when it is too large for one frame. */
+function encodeFrame(value: JsonObject): Uint8Array | undefined {
+  const payload = fromUtf8(JSON.stringify(value));
+  return payload.length + HEADER_BYTES > MAX_FRAME_BYTES ? undefined : payload;
+}
+
 /** Only code and text of our own two kinds cross a wall; anything else is told as an internal error. */
 function encodeError(cause: unknown): JsonObject {
-  if (cause instanceof Refused)
-    return { kind: 'refused', code: cause.code, message: cause.message };
-  if (cause instanceof Failed) return { kind: 'failed', code: cause.code, message: cause.message };
+  const told = (kind: string, { code, message }: Refused | Failed): JsonObject => {
+    return { kind, code, message: message.slice(0, MAX_MESSAGE_CHARACTERS) };
+  };
+  if (cause instanceof Refused) return told('refused', cause);
+  if (cause instanceof Failed) return told('failed', cause);
   return { kind: 'failed', code: 'HSM_ERROR', message: 'internal error on the other side' };
 }
 
