@@ -104,8 +104,9 @@ export class Roots {
     const lock = await readIfThere(join(folder, 'lock.json'));
     roots.#lockText = lock === undefined ? undefined : toUtf8(lock);
     if (roots.#lockText === undefined) {
+      // With a passphrase from the start, no root ever rests in the clear.
+      if (given.passphrase !== undefined) await roots.#setLock(given.passphrase);
       await roots.#openAll();
-      if (given.passphrase !== undefined) await roots.seal(given.passphrase);
     } else if (given.passphrase !== undefined) {
       await roots.unlock(given.passphrase);
     }
@@ -138,11 +139,7 @@ export class Roots {
   /** Seals everything under a passphrase, or replaces the passphrase there is. Needs open roots. */
   async seal(passphrase: Uint8Array): Promise<void> {
     this.#requireOpen();
-    const { fileKey, text } = await makeLock(passphrase, this.#random, this.#fileKey);
-    // The lock first: from here on a cut-short sealing is finished by the next unlock.
-    await writeDurably(join(this.#folder, 'lock.json'), text, 0o600);
-    this.#lockText = text;
-    this.#fileKey = fileKey;
+    await this.#setLock(passphrase);
     await this.#openAll();
   }
 
@@ -202,6 +199,14 @@ export class Roots {
   #requireOpen(): Opened {
     if (this.#opened === undefined) throw rootsLocked();
     return this.#opened;
+  }
+
+  /** The lock first: from here on a sealing that was cut short is finished by the next unlock. */
+  async #setLock(passphrase: Uint8Array): Promise<void> {
+    const { fileKey, text } = await makeLock(passphrase, this.#random, this.#fileKey);
+    await writeDurably(join(this.#folder, 'lock.json'), text, 0o600);
+    this.#lockText = text;
+    this.#fileKey = fileKey;
   }
 
   async #openAll(): Promise<void> {
