@@ -15,7 +15,13 @@ import type { JsonObject } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import { ProtocolError, toWireError } from './errors.ts';
 import { type Json, parseJson } from './json.ts';
-import { NATIVE, NATIVE_OPERATIONS, type NativeFaces, type NativeName } from './native.ts';
+import {
+  NATIVE,
+  NATIVE_OPERATIONS,
+  type NativeFaces,
+  type NativeFacts,
+  type NativeName,
+} from './native.ts';
 import { type Faces, SERVED, type Serve } from './operations.ts';
 import { OPERATIONS, type OperationName, type OperationShape } from './shapes.ts';
 import { parseInput } from './validate.ts';
@@ -24,7 +30,10 @@ export const CONTENT_TYPE = 'application/x-amz-json-1.1';
 const AWS_PREFIX = 'BaldrApiService.';
 const NATIVE_PREFIX = 'KeyarkService.';
 
-export interface CallParts extends Faces, NativeFaces {
+export interface CallParts {
+  readonly clusters: Faces['clusters'];
+  readonly backups: Faces['backups'] & NativeFaces['backups'];
+  readonly native: NativeFacts;
   readonly access: { find(accessKeyId: string): AccessKey | undefined };
   readonly regions: readonly string[];
   readonly clock: Clock;

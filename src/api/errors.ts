@@ -14,6 +14,7 @@ export interface WireError {
 const PROTOCOL_STATUS = {
   MalformedHttpRequestException: 400,
   UnknownOperationException: 404,
+  RequestAbortedException: 400,
   RequestTimeoutException: 408,
   RequestEntityTooLargeException: 413,
   ServiceUnavailable: 503,
@@ -22,8 +23,8 @@ const PROTOCOL_STATUS = {
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
   readonly type: keyof typeof PROTOCOL_STATUS;
-  constructor(type: keyof typeof PROTOCOL_STATUS, message: string) {
-    super(message);
+  constructor(type: keyof typeof PROTOCOL_STATUS, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.type = type;
   }
 }

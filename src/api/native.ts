@@ -8,7 +8,7 @@ import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import { renderBackup } from './render.ts';
-import { backupId, clusterId, type OperationShape, type ValueOf } from './shapes.ts';
+import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
 
 export type DoorAddress =
   | { readonly path: string }
@@ -41,9 +41,18 @@ export interface NativeFacts {
 }
 
 export interface NativeFaces {
-  readonly backups: Backups;
+  readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill'>;
   readonly native: NativeFacts;
 }
+
+const rootsName = {
+  kind: 'text',
+  what: "a maker's or owner's name",
+  example: 'home',
+  min: 1,
+  max: 64,
+  pattern: /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
+} as const satisfies Shape;
 
 export const NATIVE_OPERATIONS = {
   TakeBackup: {
@@ -66,6 +75,18 @@ export const NATIVE_OPERATIONS = {
     input: {
       kind: 'structure',
       members: { BackupId: { shape: backupId, isRequired: true } },
+    },
+  },
+  /** Tries a backup on a throw-away HSM, by default one of this maker and owner. */
+  DrillBackup: {
+    errors: ['NotFound'],
+    input: {
+      kind: 'structure',
+      members: {
+        BackupId: { shape: backupId, isRequired: true },
+        Maker: { shape: rootsName },
+        Owner: { shape: rootsName },
+      },
     },
   },
 } as const satisfies Readonly<Record<string, OperationShape>>;
@@ -120,6 +141,20 @@ export const NATIVE: {
       StoredBodySha256: backup.archive.storedBodySha256,
       Seal: asJson(backup.archive.seal),
       Proof: asJson(backup.proof),
+    };
+  },
+
+  DrillBackup: async ({ backups }, scope, request) => {
+    const outcome = await backups.drill(scope, parseBackupId(request.BackupId), {
+      ...(request.Maker !== undefined && { maker: request.Maker }),
+      ...(request.Owner !== undefined && { owner: request.Owner }),
+    });
+    if (!outcome.opened) return { Opened: false, Why: outcome.why };
+    const { users, keys, objects, tombstones } = outcome.counts;
+    return {
+      Opened: true,
+      Counts: { Users: users, Keys: keys, Objects: objects, Tombstones: tombstones },
+      Difference: outcome.difference,
     };
   },
 };

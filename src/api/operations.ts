@@ -11,7 +11,7 @@ import type { OperationName, RequestOf } from './shapes.ts';
 
 export interface Faces {
   readonly clusters: Clusters;
-  readonly backups: Backups;
+  readonly backups: Pick<Backups, 'describe' | 'remove' | 'undelete' | 'modifyNeverExpires'>;
 }
 
 export type Serve<Name extends OperationName> = (
@@ -22,8 +22,6 @@ export type Serve<Name extends OperationName> = (
 
 const CLUSTERS_A_PAGE = 25;
 const BACKUPS_A_PAGE = 50;
-const FEWEST_RETENTION_DAYS = 7;
-const MOST_RETENTION_DAYS = 379;
 
 /** Operations of the API that are in no row here are refused as not served yet. */
 export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
@@ -163,21 +161,15 @@ function parseHsmType(text: string): HsmType {
   );
 }
 
+/** Days as a number; how many are possible is the cluster's rule. */
 function parseRetention(policy: { readonly Type?: 'DAYS'; readonly Value?: string }): number {
-  const days = Number(policy.Value);
   if (policy.Type === undefined || policy.Value === undefined) {
     throw new Refused(
       'InvalidRequest',
       'BackupRetentionPolicy needs both Type (DAYS) and Value (days, written as text).',
     );
   }
-  if (days < FEWEST_RETENTION_DAYS || days > MOST_RETENTION_DAYS) {
-    throw new Refused(
-      'InvalidRequest',
-      `BackupRetentionPolicy.Value is ${days} days; ${FEWEST_RETENTION_DAYS} to ${MOST_RETENTION_DAYS} are possible.`,
-    );
-  }
-  return days;
+  return Number(policy.Value);
 }
 
 function parseTags(

@@ -26,6 +26,7 @@ import { ProtocolError } from './errors.ts';
 
 /** Largest legal request: two certificates or a policy, every character escaped. */
 const MAX_BODY_BYTES = 512 * 1024;
+const MAX_DISCARDED_BYTES = 4 * 1024 * 1024;
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_CONNECTIONS = 1_024;
 const KEEP_ALIVE_MS = 65 * SECOND_MS;
@@ -72,17 +73,18 @@ export interface Api {
 
 export function createApi(parts: ApiParts): Api {
   let server: Server | undefined;
+  const ending = new AbortController();
   return {
     listen: async (options) => {
       refuseBareNetwork(options);
-      server = makeServer(parts, options.tls);
+      server = makeServer(parts, options.tls, ending.signal);
       const { port } = await bind(server, options);
       const scheme = options.tls === undefined ? 'http' : 'https';
       return { port, url: `${scheme}://${hostInUrl(options.host)}:${port}` };
     },
     close: async () => {
-      if (server?.listening !== true) return;
-      await end(server, (parts.patience ?? DEFAULT_PATIENCE).endMs);
+      ending.abort();
+      if (server?.listening === true) await end(parts, server);
     },
   };
 }
@@ -101,7 +103,7 @@ const isLoopback = (host: string): boolean => host === '::1' || /^127(?:\.\d{1,3
 
 const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
 
-function makeServer(parts: ApiParts, tls: ListenOptions['tls']): Server {
+function makeServer(parts: ApiParts, tls: ListenOptions['tls'], ending: AbortSignal): Server {
   const patience = parts.patience ?? DEFAULT_PATIENCE;
   const limits = {
     headersTimeout: patience.headersMs,
@@ -112,12 +114,15 @@ function makeServer(parts: ApiParts, tls: ListenOptions['tls']): Server {
   };
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     // Nobody waits for this promise: serve() turns whatever happens into an answer.
-    void serve(parts, request, response);
+    void serve(parts, ending, { request, response });
   };
-  const server =
-    tls === undefined
-      ? createHttp(limits, handle)
-      : createHttps({ ...limits, ...tls, minVersion: 'TLSv1.2' }, handle);
+  const httpsOptions = {
+    ...limits,
+    ...tls,
+    minVersion: 'TLSv1.2',
+    handshakeTimeout: patience.headersMs,
+  } as const;
+  const server = tls === undefined ? createHttp(limits, handle) : createHttps(httpsOptions, handle);
   server.maxConnections = MAX_CONNECTIONS;
   server.on('clientError', (cause: NodeJS.ErrnoException, socket) =>
     answerBroken(parts, cause, socket),
@@ -127,9 +132,11 @@ function makeServer(parts: ApiParts, tls: ListenOptions['tls']): Server {
 
 async function serve(
   parts: ApiParts,
-  request: IncomingMessage,
-  response: ServerResponse,
+  ending: AbortSignal,
+  { request, response }: { request: IncomingMessage; response: ServerResponse },
 ): Promise<void> {
+  /** A body that was not read to its end cannot be followed by another request; an end by none. */
+  const mayGoOn = (): boolean => request.complete && !ending.aborted;
   try {
     if (request.method === 'GET' && request.url === '/livez') {
       return send(parts, response, { status: 200, type: 'text/plain', body: 'ok\n' });
@@ -138,12 +145,12 @@ async function serve(
       return send(parts, response, await readiness(parts));
     }
     const answer = await answerPost(parts, request);
-    const isWhole = request.complete;
-    sendAnswer(parts, response, answer, isWhole);
+    sendAnswer(parts, response, answer, mayGoOn());
   } catch (cause) {
-    if (response.headersSent) return void response.destroy();
+    // Nobody is there any more, or the answer has begun: what is left is to let go.
+    if (response.headersSent || !request.socket.writable) return void response.destroy();
     const requestId = newRequestId(parts.random);
-    sendAnswer(parts, response, errorAnswer(parts.events, { cause, requestId }), false);
+    sendAnswer(parts, response, errorAnswer(parts.events, { cause, requestId }), mayGoOn());
   }
 }
 
@@ -165,15 +172,22 @@ async function answerPost(parts: ApiParts, request: IncomingMessage): Promise<An
 }
 
 async function readBody(request: IncomingMessage): Promise<Uint8Array> {
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let size = 0;
-  // node's IncomingMessage yields Buffers, which are Uint8Arrays.
-  for await (const chunk of request as AsyncIterable<Uint8Array>) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) throw tooLarge();
-    chunks.push(chunk);
+  try {
+    // An early end must not destroy the socket: the answer still has to go out on it.
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      size += chunk.length;
+      // A little more is read and thrown away, so that a client that is still sending reads our answer.
+      if (size > MAX_BODY_BYTES + MAX_DISCARDED_BYTES) break;
+      if (size <= MAX_BODY_BYTES) chunks.push(chunk);
+      else chunks.length = 0;
+    }
+  } catch (cause) {
+    const message = 'The connection ended before the request did.';
+    throw new ProtocolError('RequestAbortedException', message, { cause });
   }
+  if (size > MAX_BODY_BYTES) throw tooLarge();
   return concat(...chunks);
 }
 
@@ -208,6 +222,7 @@ function send(parts: ApiParts, response: ServerResponse, plain: Plain): void {
     'content-type': plain.type,
     'content-length': Buffer.byteLength(plain.body),
     'cache-control': 'no-store',
+    connection: 'close',
   });
   response.end(plain.body);
 }
@@ -216,13 +231,13 @@ function sendAnswer(
   parts: ApiParts,
   response: ServerResponse,
   answer: Answer,
-  isWhole: boolean,
+  mayGoOn: boolean,
 ): void {
-  response.writeHead(answer.status, headersOf(parts, answer, isWhole));
+  response.writeHead(answer.status, headersOf(parts, answer, mayGoOn));
   response.end(answer.body);
 }
 
-function headersOf(parts: ApiParts, answer: Answer, isWhole: boolean): Record<string, string> {
+function headersOf(parts: ApiParts, answer: Answer, mayGoOn: boolean): Record<string, string> {
   return {
     // Our clock, not the machine's: clients measure their skew against it.
     date: httpDate(parts),
@@ -230,8 +245,7 @@ function headersOf(parts: ApiParts, answer: Answer, isWhole: boolean): Record<st
     'content-length': String(Buffer.byteLength(answer.body)),
     'x-amzn-requestid': answer.requestId,
     ...(answer.errorType !== undefined && { 'x-amzn-errortype': answer.errorType }),
-    // What was not read to its end cannot be followed by another request.
-    ...(!isWhole && { connection: 'close' }),
+    ...(!mayGoOn && { connection: 'close' }),
   };
 }
 
@@ -271,10 +285,24 @@ async function bind(server: Server, { host, port }: ListenOptions): Promise<Addr
   return server.address() as AddressInfo;
 }
 
-async function end(server: Server, patienceMs: number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+async function end(
+  { clock, patience = DEFAULT_PATIENCE }: ApiParts,
+  server: Server,
+): Promise<void> {
+  const closed = new AbortController();
+  const isClosed = new Promise<void>((resolve) => {
+    server.close(() => {
+      closed.abort();
+      resolve();
+    });
+  });
   server.closeIdleConnections();
-  const giveUp = setTimeout(() => server.closeAllConnections(), patienceMs);
-  await closed;
-  clearTimeout(giveUp);
+  try {
+    await clock.sleep(patience.endMs, closed.signal);
+    server.closeAllConnections();
+  } catch (cause) {
+    // The sleep was cut short because everything has ended: that is what was waited for.
+    if (!closed.signal.aborted) throw cause;
+  }
+  await isClosed;
 }

@@ -7,7 +7,6 @@ import { AccessKey } from '../../src/access/credentials.ts';
 import { type Api, type ApiParts, createApi } from '../../src/api/server.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import type { Backup } from '../../src/backups/backup.ts';
-import type { Backups } from '../../src/backups/backups.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import type { Clusters, ClusterView } from '../../src/clusters/clusters.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
@@ -91,7 +90,7 @@ export interface Stand extends AsyncDisposable {
 
 export interface StandOptions {
   readonly clusters?: Partial<Clusters>;
-  readonly backups?: Partial<Backups>;
+  readonly backups?: Partial<ApiParts['backups']>;
   readonly clock?: Clock;
   readonly parts?: Partial<ApiParts>;
 }
@@ -116,17 +115,13 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     deleteHsm: record('deleteHsm', Promise.resolve(HSM.id)),
     ...options.clusters,
   };
-  const notHere = (): never => {
-    throw new Error('the API never calls this');
-  };
-  const backups: Backups = {
+  const backups: ApiParts['backups'] = {
     describe: record('describeBackups', { items: [BACKUP] }),
-    take: notHere,
     takeManual: record('takeManual', Promise.resolve(BACKUP)),
-    restore: notHere,
     remove: record('removeBackup', Promise.resolve(BACKUP)),
     undelete: record('undelete', Promise.resolve(BACKUP)),
     modifyNeverExpires: record('modifyNeverExpires', Promise.resolve(BACKUP)),
+    drill: record('drill', Promise.resolve({ opened: false, why: 'another owner' } as const)),
     ...options.backups,
   };
   return { clusters, backups };

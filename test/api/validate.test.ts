@@ -1,0 +1,275 @@
+/** Walks the table of shapes and sends every kind of wrong value for every member of every operation. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { after, before, describe, it } from 'node:test';
+import { NATIVE_OPERATIONS } from '../../src/api/native.ts';
+import { SERVED } from '../../src/api/operations.ts';
+import {
+  type Member,
+  OPERATIONS,
+  type OperationShape,
+  type Shape,
+  type StructureShape,
+} from '../../src/api/shapes.ts';
+import { call, type Stand, stand } from './stand.ts';
+
+type Input = Record<string, unknown>;
+
+interface Variant {
+  readonly what: string;
+  readonly input: unknown;
+  readonly says: RegExp;
+}
+
+/** A value that the shape accepts. */
+function good(shape: Shape): unknown {
+  switch (shape.kind) {
+    case 'text':
+      // A PEM example ends in an ellipsis for people; any short text of the alphabet will do.
+      return shape.example.endsWith('…') ? 'MIIB' : shape.example;
+    case 'integer':
+      return shape.max;
+    case 'boolean':
+      return true;
+    case 'list':
+      return [good(shape.of)];
+    case 'filters':
+      return Object.fromEntries(
+        Object.entries(shape.names).map(([name, inner]) => [name, good(inner)]),
+      );
+    case 'structure':
+      return Object.fromEntries(
+        Object.entries(shape.members).map(([name, { shape: inner }]) => [name, good(inner)]),
+      );
+  }
+}
+
+interface Bad {
+  readonly what: string;
+  readonly value: unknown;
+}
+
+/** Every way in which a value of this shape can be wrong. */
+function bad(shape: Shape): readonly Bad[] {
+  const wrongTypes = [0.5, 'true', true, [], {}, [null]].filter((value) => !fits(shape, value));
+  const wrong: Bad[] = wrongTypes.map((value) => ({
+    what: `wrong type ${JSON.stringify(value)}`,
+    value,
+  }));
+  switch (shape.kind) {
+    case 'boolean':
+      break;
+    case 'integer':
+      wrong.push({ what: 'too small', value: shape.min - 1 });
+      wrong.push({ what: 'too large', value: shape.max + 1 });
+      wrong.push({ what: 'beyond integers', value: 1e300 });
+      break;
+    case 'text': {
+      const example = String(good(shape));
+      if (shape.min !== undefined) wrong.push({ what: 'too short', value: '' });
+      if (shape.max !== undefined) {
+        wrong.push({ what: 'too long', value: example.repeat(shape.max).slice(0, shape.max + 1) });
+      }
+      if (shape.oneOf !== undefined) {
+        wrong.push({ what: 'unknown enum', value: `${example}_X` });
+        wrong.push({ what: 'enum in small letters', value: `${example.toLowerCase()}x` });
+      }
+      if (shape.pattern !== undefined) {
+        wrong.push({ what: 'wrong pattern', value: `\n(${example})` });
+        // A line's end is refused by every pattern, also by NextToken's, which takes all else.
+        wrong.push({ what: 'pattern at the start only', value: `${example}\n(` });
+        wrong.push({ what: 'pattern at the end only', value: `(\n${example}` });
+        if (!shape.pattern.test('a\nb')) wrong.push({ what: 'new line', value: `${example}\n` });
+      }
+      break;
+    }
+    case 'list': {
+      const item = good(shape.of);
+      if (shape.min > 0) wrong.push({ what: 'too few entries', value: [] });
+      wrong.push({ what: 'too many entries', value: Array(shape.max + 1).fill(item) });
+      wrong.push({ what: 'null entry', value: [item, null] });
+      for (const { what, value } of bad(shape.of)) {
+        wrong.push({ what: `entry: ${what}`, value: [value] });
+      }
+      break;
+    }
+    case 'filters':
+      wrong.push({ what: 'unknown filter', value: { nobodysFilter: ['x'] } });
+      for (const [name, inner] of Object.entries(shape.names)) {
+        for (const { what, value } of bad(inner)) {
+          wrong.push({ what: `${name}: ${what}`, value: { [name]: value } });
+        }
+      }
+      break;
+    case 'structure': {
+      // Callers of structure() have members.
+      const whole = good(shape) as Input;
+      wrong.push({ what: 'unknown member', value: { ...whole, Nobodys: 1 } });
+      for (const [name, { shape: inner, isRequired }] of Object.entries(shape.members)) {
+        if (isRequired) {
+          const { [name]: _, ...rest } = whole;
+          wrong.push({ what: `${name} missing`, value: rest });
+          wrong.push({ what: `${name} null`, value: { ...whole, [name]: null } });
+        }
+        for (const { what, value } of bad(inner)) {
+          wrong.push({ what: `${name}: ${what}`, value: { ...whole, [name]: value } });
+        }
+      }
+    }
+  }
+  return wrong;
+}
+
+/** Values of the list of wrong types that are right for this shape. */
+function fits(shape: Shape, value: unknown): boolean {
+  switch (shape.kind) {
+    case 'text':
+      return typeof value === 'string';
+    case 'integer':
+      return false;
+    case 'boolean':
+      return value === true;
+    case 'list':
+      return Array.isArray(value) && value.length === 0;
+    case 'filters':
+    case 'structure':
+      return typeof value === 'object' && !Array.isArray(value);
+  }
+}
+
+const withoutConflicts: Readonly<Record<string, Input>> = {
+  // Exactly one selector, and no move of type, pass beyond the shapes.
+  DeleteHsm: { ClusterId: 'cluster-keyark2ab3cd4ef5', HsmId: 'hsm-keyark2ab3cd4ef5' },
+  ModifyCluster: {
+    ClusterId: 'cluster-keyark2ab3cd4ef5',
+    BackupRetentionPolicy: { Type: 'DAYS', Value: '90' },
+  },
+};
+
+function variants(input: StructureShape): readonly Variant[] {
+  return [
+    ...bad(input).map(({ what, value }) => ({ what, input: value, says: /\S/ })),
+    { what: 'a list as body', input: [], says: /must be a JSON object/ },
+    { what: 'text as body', input: '"x"', says: /must be a JSON object/ },
+    { what: 'nothing as body', input: '', says: /not JSON/ },
+    { what: 'half a body', input: '{"a"', says: /not JSON/ },
+    { what: 'a name twice', input: '{"ClusterId":1,"ClusterId":2}', says: /twice/ },
+    { what: 'a deep body', input: `${'{"a":'.repeat(50)}1${'}'.repeat(50)}`, says: /nested/ },
+  ];
+}
+
+const ALL: readonly (readonly [target: string, shape: OperationShape])[] = [
+  ...Object.entries(OPERATIONS).map(([name, shape]) => [`BaldrApiService.${name}`, shape] as const),
+  ...Object.entries(NATIVE_OPERATIONS).map(
+    ([name, shape]) => [`KeyarkService.${name}`, shape] as const,
+  ),
+];
+
+describe('every operation', () => {
+  let api: Stand;
+  before(async () => {
+    api = await stand();
+  });
+  after(() => api.api.close());
+
+  for (const [target, shape] of ALL) {
+    const name = target.split('.')[1] ?? '';
+
+    it(`${name} refuses every wrong request and calls nobody`, async () => {
+      api.calls.length = 0;
+      for (const { what, input, says } of variants(shape.input)) {
+        const reply = await call(api, target, input);
+        assert.equal(reply.status, 400, `${what}: ${reply.text}`);
+        assert.equal(reply.json['__type'], 'CloudHsmInvalidRequestException', what);
+        assert.equal(reply.headers['x-amzn-errortype'], 'CloudHsmInvalidRequestException', what);
+        assert.match(String(reply.json['Message']), says, what);
+        assert.ok(String(reply.json['Message']).length < 1_000, what);
+      }
+      assert.deepEqual(api.calls, []);
+    });
+
+    it(`${name} takes a right request`, async () => {
+      const reply = await call(api, target, withoutConflicts[name] ?? good(shape.input));
+      const isServed = target.startsWith('Keyark') || Object.hasOwn(SERVED, name);
+      if (isServed && name !== 'GetBackupProof') {
+        assert.equal(reply.status, 200, reply.text);
+      } else if (isServed) {
+        assert.match(reply.text, /only a backup that was proven has a proof/);
+      } else {
+        assert.equal(reply.status, 404);
+        assert.match(reply.text, /UnknownOperationException.*not served by this Keyark yet/);
+      }
+    });
+  }
+});
+
+/** botocore's own model, as Debian ships it, is an independent statement of the same constraints. */
+const MODEL = '/usr/lib/python3/dist-packages/botocore/data/cloudhsmv2/2017-04-28/service-2.json';
+const skip = existsSync(MODEL)
+  ? false
+  : 'botocore is not installed (Debian package python3-botocore)';
+
+interface ModelShape {
+  readonly type: string;
+  readonly members?: Readonly<Record<string, { readonly shape: string }>>;
+  readonly required?: readonly string[];
+  readonly enum?: readonly string[];
+  readonly min?: number;
+  readonly max?: number;
+  readonly member?: { readonly shape: string };
+}
+
+describe('the table of shapes', { skip }, () => {
+  it('agrees with the model that Debian ships', () => {
+    const model = JSON.parse(readFileSync(MODEL, 'utf8'));
+    const shapes: Readonly<Record<string, ModelShape>> = model.shapes;
+    const names = new Map<string, OperationShape>(Object.entries(OPERATIONS));
+    let compared = 0;
+
+    const compare = (ours: Shape, theirs: ModelShape, path: string): void => {
+      compared += 1;
+      switch (ours.kind) {
+        case 'text':
+          assert.equal(theirs.type, 'string', path);
+          if (theirs.enum)
+            assert.deepEqual([...(ours.oneOf ?? [])].sort(), [...theirs.enum].sort());
+          if (theirs.min !== undefined && theirs.min > 0) assert.equal(ours.min, theirs.min, path);
+          // A certificate's bound grew after this release of the model.
+          if (theirs.max !== undefined && theirs.max !== 5_000) {
+            assert.equal(ours.max, theirs.max, path);
+          }
+          break;
+        case 'integer':
+          assert.deepEqual([ours.min, ours.max], [theirs.min, theirs.max], path);
+          break;
+        case 'boolean':
+          assert.equal(theirs.type, 'boolean', path);
+          break;
+        case 'list':
+          assert.deepEqual([ours.min, ours.max], [theirs.min, theirs.max], path);
+          compare(ours.of, shapes[theirs.member?.shape ?? ''] ?? assert.fail(path), `${path}[]`);
+          break;
+        case 'filters':
+          assert.equal(theirs.type, 'map', path);
+          break;
+        case 'structure':
+          for (const [name, { shape }] of Object.entries(theirs.members ?? {})) {
+            const member: Member =
+              ours.members[name] ?? assert.fail(`${path}.${name} is not in our table`);
+            // Optional since a cluster's HSM type can be modified instead.
+            const wasRequired = `${path}.${name}` === 'ModifyCluster.BackupRetentionPolicy';
+            const isRequired = !wasRequired && (theirs.required?.includes(name) ?? false);
+            assert.equal(member.isRequired ?? false, isRequired, `${path}.${name}`);
+            compare(member.shape, shapes[shape] ?? assert.fail(shape), `${path}.${name}`);
+          }
+      }
+    };
+    for (const [name, { input }] of Object.entries<{ input: { shape: string } }>(
+      model.operations,
+    )) {
+      const ours = names.get(name) ?? assert.fail(`${name} is not in our table`);
+      compare(ours.input, shapes[input.shape] ?? assert.fail(input.shape), name);
+    }
+    assert.ok(compared > 60, `${compared} shapes compared`);
+  });
+});
