@@ -21,8 +21,8 @@ import { decipherLanes, encipherLanes } from './w-lanes.ts';
 
 /** Below this the call overhead of the lanes costs more than it saves. */
 export const MIN_USEFUL_LANES = 8;
-/** Plaintext worked on at once: rows and results must fit the second-level cache. */
-const BATCH_BYTES = 1024 * 1024;
+/** Plaintext worked on at once: measured best where rows and results about fit the second-level cache. */
+const BATCH_BYTES = 2 * 1024 * 1024;
 const MAX_BATCH_LANES = 1024;
 const MIN_BATCH_LANES = 64;
 
