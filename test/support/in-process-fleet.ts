@@ -1,0 +1,194 @@
+/**
+ * A fleet whose HSMs live in this process: the same `Hsm`, the same manufacture and enrolment, the same
+ * wire, without processes. Fast enough to fail every n-th call; faults come in from outside.
+ */
+import { duplexPair } from 'node:stream';
+import { sealBox } from '../../src/crypto/box.ts';
+import type { DrillHsm, Fleet, FleetEvent, FleetStatus, HsmHandle } from '../../src/fleet/fleet.ts';
+import { newSerial } from '../../src/host/device.ts';
+import { enrol } from '../../src/host/enrol.ts';
+import { HsmLine } from '../../src/host/line.ts';
+import { manufacture } from '../../src/host/manufacture.ts';
+import type { Roots } from '../../src/host/roots.ts';
+import { type HsmDisk, memoryDisk } from '../../src/hsm/disk.ts';
+import { Hsm } from '../../src/hsm/hsm.ts';
+import type { SealOutcome } from '../../src/hsm/protocol.ts';
+import type { Clock } from '../../src/kernel/clock.ts';
+import { Failed } from '../../src/kernel/errors.ts';
+import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
+import type { Random } from '../../src/kernel/random.ts';
+import type { JsonObject } from '../../src/kernel/types.ts';
+import { WirePeer } from '../../src/kernel/wire.ts';
+
+const CODE_SHA256 = '00'.repeat(32);
+
+interface Unit {
+  readonly disk: HsmDisk;
+  readonly clusterId: ClusterId;
+  hsm: Hsm;
+  line: HsmLine;
+}
+
+export interface InProcessFleetParts {
+  readonly roots: Roots;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Asked before every call to an HSM, by name; throws what the test wants to happen. */
+  readonly before?: (point: string) => void;
+}
+
+export class InProcessFleet implements Fleet {
+  readonly #parts: InProcessFleetParts;
+  readonly #units = new Map<HsmId, Unit>();
+  readonly #listeners: ((event: FleetEvent) => void)[] = [];
+
+  constructor(parts: InProcessFleetParts) {
+    this.#parts = parts;
+  }
+
+  onEvent(listener: (event: FleetEvent) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async status(): Promise<FleetStatus> {
+    const { roots } = this.#parts;
+    return {
+      areRootsLocked: false,
+      isEvaluation: true,
+      maker: 'keyark',
+      owner: 'home',
+      ...(await roots.certificates()),
+      codeSha256: CODE_SHA256,
+    };
+  }
+
+  async obtain(hsmId: HsmId, clusterId: ClusterId): Promise<HsmHandle> {
+    this.#parts.before?.('fleet.obtain');
+    if (!this.#units.has(hsmId)) {
+      const disk = memoryDisk();
+      const started = await this.#start({ disk, isDrill: false, hsmId });
+      await this.#make(started.line, {});
+      this.#units.set(hsmId, { disk, clusterId, ...started });
+    }
+    return this.hsm(hsmId);
+  }
+
+  hsm(hsmId: HsmId): HsmHandle {
+    const line = (): HsmLine => {
+      const unit = this.#units.get(hsmId);
+      if (unit === undefined) throw new Failed('HSM_GONE', `there is no ${hsmId}`);
+      return unit.line;
+    };
+    return handleOf(line, (point) => this.#parts.before?.(point));
+  }
+
+  /** The HSM itself: for tests that act as users of it. */
+  inside(hsmId: HsmId): Hsm {
+    const unit = this.#units.get(hsmId);
+    if (unit === undefined) throw new Failed('HSM_GONE', `there is no ${hsmId}`);
+    return unit.hsm;
+  }
+
+  async list(): Promise<readonly { hsmId: HsmId; isRunning: boolean }[]> {
+    return [...this.#units.keys()].map((hsmId) => ({ hsmId, isRunning: true }));
+  }
+
+  async discard(hsmId: HsmId): Promise<void> {
+    this.#parts.before?.('fleet.discard');
+    this.#units.delete(hsmId);
+  }
+
+  async drill(names: { maker?: string; owner?: string } = {}): Promise<DrillHsm> {
+    this.#parts.before?.('fleet.drill');
+    const started = await this.#start({ disk: memoryDisk(), isDrill: true });
+    const serial = await this.#make(started.line, names);
+    const { line } = started;
+    const handle = handleOf(
+      () => line,
+      (point) => this.#parts.before?.(`drill ${point}`),
+    );
+    return {
+      serial,
+      open: (request) => handle.open(request),
+      exercise: () => line.call('exercise', {}),
+      prove: (claims, seal) => {
+        this.#parts.before?.('drill prove');
+        return line.call('prove', { claims, seal });
+      },
+      [Symbol.asyncDispose]: async () => line.peer.close(),
+    };
+  }
+
+  async #start(unit: {
+    disk: HsmDisk;
+    isDrill: boolean;
+    hsmId?: HsmId;
+  }): Promise<{ hsm: Hsm; line: HsmLine }> {
+    const { clock, random, roots } = this.#parts;
+    const [inside, outside] = duplexPair();
+    const booted = Promise.withResolvers<string>();
+    const hsm = new Hsm({
+      disk: unit.disk,
+      clock,
+      random,
+      codeSha256: CODE_SHA256,
+      isDrill: unit.isDrill,
+      emit: (name, params) => hsmSide.emit(name, { ...params }),
+    });
+    const hsmSide = new WirePeer(inside, hsm.handlers());
+    const hostSide = new WirePeer(outside, new Map(), (name, params) => {
+      if (name === 'booted') booted.resolve(String(params['bootKey']));
+      else if (unit.hsmId !== undefined) this.#tell(unit.hsmId, name, params);
+    });
+    hsm.start();
+    using storageKey = roots.storageKey(unit.hsmId ?? 'drill');
+    const line = new HsmLine(hostSide, unit.hsmId ?? 'drill');
+    await line.call('power-on', {
+      isDrill: unit.isDrill,
+      storageKey: unit.isDrill
+        ? null
+        : sealBox(await booted.promise, storageKey.expose(), 'storage-key'),
+    });
+    return { hsm, line };
+  }
+
+  async #make(line: HsmLine, names: { maker?: string; owner?: string }): Promise<string> {
+    const { roots, clock, random } = this.#parts;
+    const issuing = { clock, random };
+    const serial = newSerial(random);
+    const maker = roots.maker(names.maker);
+    const device = await manufacture(line, serial, maker, issuing);
+    await enrol(line, { ...device, serial }, { maker, owner: roots.owner(names.owner), issuing });
+    return serial;
+  }
+
+  #tell(hsmId: HsmId, name: string, params: JsonObject): void {
+    if (name !== 'changed' && name !== 'activated') return;
+    for (const listener of this.#listeners) {
+      listener({ kind: name, hsmId, generation: Number(params['generation']) });
+    }
+  }
+}
+
+function handleOf(line: () => HsmLine, before: (point: string) => void): HsmHandle {
+  return {
+    hello: () => line().call('hello', {}),
+    certify: (as) => line().call('certify', as),
+    install: (certificates) => line().call('install', certificates),
+    digest: () => line().call('digest', {}),
+    async limit(frozenBecause) {
+      await line().call('limit', { frozenBecause });
+    },
+    async seal(backupId, signal) {
+      before('hsm.seal');
+      const { body, trailer } = await line().relay('seal', { backupId }, signal && { signal });
+      // The HSM is our own program and answers in the protocol's types.
+      return { body, outcome: trailer as Promise<unknown> as Promise<SealOutcome> };
+    },
+    async open({ body, ...params }) {
+      before('hsm.open');
+      const reply = await line().relay('open', params, { body });
+      return reply.result as unknown as Awaited<ReturnType<HsmHandle['open']>>;
+    },
+  };
+}
