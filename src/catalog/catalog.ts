@@ -58,7 +58,7 @@ export interface CatalogReader {
   backup(id: BackupId): Backup | undefined;
   backups(scope: Scope, query: BackupQuery, page: PageRequest): Page<Backup>;
   backupsIn(states: readonly BackupState[]): readonly Backup[];
-  /** Newest READY backup of the cluster by `createdAt`, then id. */
+  /** The READY backup of the cluster that was created last: order of creation, whatever the clocks said. */
   newestReady(clusterId: ClusterId): Extract<Backup, { state: 'READY' }> | undefined;
   /** Subnet id → availability zone, as first seen in this scope. */
   subnetZone(scope: Scope, subnetId: string): string | undefined;

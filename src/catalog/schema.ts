@@ -64,7 +64,8 @@ const STEPS: readonly string[] = [
   create index hsms_by_state on hsms (state, created_at, id);
 
   create table backups (
-    id text primary key,
+    sequence integer primary key autoincrement,
+    id text not null unique,
     account text not null,
     region text not null,
     cluster_id text not null,
@@ -100,6 +101,7 @@ const STEPS: readonly string[] = [
     on backups (account, region, state, never_expires, created_at, id);
   create index backups_by_cluster on backups (cluster_id, created_at, id);
   create index backups_by_cluster_state on backups (cluster_id, state, created_at, id);
+  create index backups_newest on backups (cluster_id, state, sequence);
   create index backups_by_source
     on backups (source_backup_id, created_at, id) where source_backup_id is not null;
   create index backups_unfinished on backups (created_at, id) where state = 'CREATE_IN_PROGRESS';

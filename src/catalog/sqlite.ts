@@ -202,8 +202,8 @@ class Reader implements CatalogReader {
   }
 
   newestReady(clusterId: ClusterId): ReadyBackup | undefined {
-    const sql = `select * from backups indexed by backups_by_cluster_state
-      where cluster_id = ? and state = 'READY' order by created_at desc, id desc limit 1`;
+    const sql = `select * from backups indexed by backups_newest
+      where cluster_id = ? and state = 'READY' order by sequence desc limit 1`;
     const backup = decoded(this.statements.get(sql, clusterId), backupOf);
     return backup?.state === 'READY' ? backup : undefined;
   }
@@ -258,11 +258,12 @@ class Writer extends Reader implements CatalogWriter {
   }
 
   putSubnetZone({ account, region }: Scope, subnetId: string, zone: string): void {
-    this.#put('subnet_zones', { account, region, subnet_id: subnetId, zone });
+    const key = ['account', 'region', 'subnet_id'];
+    this.#put('subnet_zones', { account, region, subnet_id: subnetId, zone }, key);
   }
 
   putSetting(name: string, value: string): void {
-    this.#put('settings', { name, value });
+    this.#put('settings', { name, value }, ['name']);
   }
 
   #create(table: string, values: Values): void {
@@ -273,14 +274,20 @@ class Writer extends Reader implements CatalogWriter {
     this.#write(`insert into ${table}`, values);
   }
 
-  #put(table: string, values: Values): void {
-    this.#write(`insert or replace into ${table}`, values);
+  /** Updates in place: a row that was there keeps its place in the order of creation. */
+  #put(table: string, values: Values, key: readonly string[] = ['id']): void {
+    const settings = Object.keys(values)
+      .filter((column) => !key.includes(column))
+      .map((column) => `${column} = excluded.${column}`);
+    const conflict = `on conflict (${key.join(', ')}) do update set ${settings.join(', ')}`;
+    this.#write(`insert into ${table}`, values, conflict);
   }
 
-  #write(verb: string, values: Values): void {
+  #write(verb: string, values: Values, conflict = ''): void {
     assert(this.#isInTransaction(), 'a catalog writer was used outside its transaction');
     const columns = Object.keys(values);
-    const sql = `${verb} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`;
+    const places = columns.map(() => '?').join(', ');
+    const sql = `${verb} (${columns.join(', ')}) values (${places}) ${conflict}`;
     this.statements.run(sql, ...Object.values(values));
   }
 }

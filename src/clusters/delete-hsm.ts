@@ -2,6 +2,7 @@
  * DeleteHsm: a proven backup first, then zeroise. State that is in no proven backup is never destroyed:
  * if the backup fails the HSM goes back to where it was and says why.
  */
+import type { ReadyBackup } from '../backups/backup.ts';
 import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
@@ -51,7 +52,7 @@ export function finishDeleteHsm(deps: ClusterDeps, before: Hsm): Promise<void> {
     try {
       if (mayHoldState(deps, before)) {
         const backup = await deps.backups.take(before.clusterId, 'before-delete-hsm');
-        await handOver(deps, before, backup.id);
+        await handOver(deps, before, backup);
       }
       await deps.fleet.discard(before.id);
     } catch (cause) {
@@ -75,15 +76,12 @@ function mayHoldState(deps: ClusterDeps, hsm: Hsm): boolean {
 }
 
 /** When the writer leaves, a follower is fed its last state and takes the writes. */
-async function handOver(deps: ClusterDeps, leaving: Hsm, backupId: string): Promise<void> {
+async function handOver(deps: ClusterDeps, leaving: Hsm, backup: ReadyBackup): Promise<void> {
   if (!leaving.takesWrites) return;
-  const { heir, backup } = deps.catalog.read((reader) => ({
-    heir: reader
-      .hsmsOf(leaving.clusterId)
-      .find((hsm) => hsm.id !== leaving.id && hsm.state === 'ACTIVE'),
-    backup: reader.newestReady(leaving.clusterId),
-  }));
-  if (heir === undefined || backup?.id !== backupId) return;
+  const heir = deps.catalog
+    .read((reader) => reader.hsmsOf(leaving.clusterId))
+    .find((hsm) => hsm.id !== leaving.id && hsm.state === 'ACTIVE');
+  if (heir === undefined) return;
   await feed(deps, heir, backup);
   await deps.fleet.hsm(heir.id).limit(null);
   moveHsm(deps, leaving.id, 'DELETE_IN_PROGRESS', { takesWrites: false });

@@ -82,6 +82,14 @@ export class InProcessFleet implements Fleet {
     return handleOf(line, (point) => this.#parts.before?.(point));
   }
 
+  async createMaker(name: string): Promise<void> {
+    await this.#parts.roots.createMaker(name);
+  }
+
+  async createOwner(name: string): Promise<void> {
+    await this.#parts.roots.createOwner(name);
+  }
+
   /** The HSM itself: for tests that act as users of it. */
   inside(hsmId: HsmId): Hsm {
     const unit = this.#units.get(hsmId);
