@@ -36,7 +36,7 @@ test('deleting the last HSM backs up first, and a new HSM is the same HSM again'
   assert.equal(causes(world, clusterId).has('before-delete-hsm'), true);
 
   const hsm = await world.addHsm(clusterId);
-  assert.equal(hsm.state, 'ACTIVE', hsm.stateMessage);
+  assert.equal(hsm.state, 'ACTIVE', String(hsm.stateMessage));
   assert.equal(hsm.takesWrites, true);
   assert.deepEqual(await world.fleet.hsm(hsm.id).digest(), before);
   assert.deepEqual(await usersOf(world, hsm.id), ['admin', 'app']);
@@ -68,7 +68,7 @@ test('a second HSM is fed from a backup of the first, refuses changes, and follo
   await using world = await World.open();
   const { clusterId, hsmId } = await world.activeCluster();
   const second = await world.addHsm(clusterId, 'us-east-1b');
-  assert.equal(second.state, 'ACTIVE', second.stateMessage);
+  assert.equal(second.state, 'ACTIVE', String(second.stateMessage));
   assert.equal(second.takesWrites, false);
   assert.equal(causes(world, clusterId).has('before-add-hsm'), true);
   await assert.rejects(addUser(world, second.id, 'app'), { code: 'WritesFrozen' });
@@ -101,7 +101,7 @@ test('a cluster made from a backup has the same users and keys, and an incarnati
     world.cluster(clusterId).certificates.clusterCertificate,
   );
   const hsm = await world.addHsm(clone.cluster.id);
-  assert.equal(hsm.state, 'ACTIVE', hsm.stateMessage);
+  assert.equal(hsm.state, 'ACTIVE', String(hsm.stateMessage));
   assert.deepEqual(await usersOf(world, hsm.id), ['admin', 'app']);
   const [original, copy] = [
     await world.fleet.hsm(hsmId).hello(),
