@@ -43,13 +43,22 @@ export class Faults {
   readonly seen: string[] = [];
   /** Which crossing fails, from 0; undefined lets everything through. */
   failAt: number | undefined;
+  #failNext: string | undefined;
 
   /** @throws Error at the chosen crossing. */
   readonly at = (point: string): void => {
     const index = this.seen.length;
     this.seen.push(point);
-    if (index === this.failAt) throw new Error(`planted fault: ${point}`);
+    if (index === this.failAt || point === this.#failNext) {
+      this.#failNext = undefined;
+      throw new Error(`planted fault: ${point}`);
+    }
   };
+
+  /** The next crossing of this name fails, once. */
+  failNext(point: string): void {
+    this.#failNext = point;
+  }
 
   reset(failAt?: number): void {
     this.seen.length = 0;

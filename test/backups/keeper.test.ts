@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Keeper } from '../../src/backups/keeper.ts';
+import { DEFAULT_SCHEDULE, type SchedulePolicy } from '../../src/backups/schedule.ts';
+import { feedFollowers } from '../../src/clusters/feed.ts';
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/kernel/clock.ts';
+import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
+import { SCOPE, World } from '../support/world.ts';
+
+function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keeper {
+  const keeper = new Keeper({
+    catalog: world.catalog,
+    backups: world.backups,
+    clock: world.clock,
+    background: world.background,
+    policy,
+    onProven: (backup) => feedFollowers(world.deps, backup),
+  });
+  return keeper;
+}
+
+async function tickAfter(world: World, keeper: Keeper, ms: number): Promise<void> {
+  world.clock.advance(ms);
+  keeper.tick();
+  await world.background.idle();
+}
+
+async function change(world: World, keeper: Keeper, hsmId: HsmId, name: string): Promise<void> {
+  await world.asAdmin(hsmId, (call) =>
+    call('user-create', { username: name, role: 'crypto-user', password: 'some-password-1' }),
+  );
+  await world.settle(hsmId);
+  for (const { clusterId, generation } of world.changes.splice(0)) {
+    keeper.noteChange(clusterId, generation);
+  }
+}
+
+const causesOf = (world: World, clusterId: ClusterId) =>
+  world
+    .allBackups()
+    .filter((backup) => backup.clusterId === clusterId)
+    .map(({ cause }) => cause)
+    .sort();
+
+test('a change of users is in a proven backup seconds after it, once', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const keeper = keeperOf(world);
+  await change(world, keeper, hsmId, 'app');
+  await tickAfter(world, keeper, 4 * SECOND_MS);
+  assert.deepEqual(causesOf(world, clusterId), ['activated']);
+  await tickAfter(world, keeper, SECOND_MS);
+  assert.deepEqual(causesOf(world, clusterId), ['activated', 'changed']);
+  await tickAfter(world, keeper, HOUR_MS);
+  assert.deepEqual(causesOf(world, clusterId), ['activated', 'changed']);
+});
+
+test('with change-driven backups off a change waits for the schedule', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const keeper = keeperOf(world, { ...DEFAULT_SCHEDULE, isChangeDriven: false });
+  await change(world, keeper, hsmId, 'app');
+  await tickAfter(world, keeper, 10 * HOUR_MS);
+  assert.deepEqual(causesOf(world, clusterId), ['activated']);
+  await tickAfter(world, keeper, 10 * HOUR_MS);
+  assert.deepEqual(causesOf(world, clusterId), ['activated', 'scheduled']);
+});
+
+test('every live cluster is backed up at least every 24 hours, also over restarts', async () => {
+  await using world = await World.open();
+  const { clusterId } = await world.activeCluster();
+  let last = world.clock.now();
+  for (let day = 0; day < 3; day += 1) {
+    const before = world.ready(clusterId).length;
+    for (let hour = 0; hour < 24; hour += 1) {
+      await world.restart();
+      await tickAfter(world, keeperOf(world), HOUR_MS);
+      const newest = world.catalog.read((reader) => reader.newestReady(clusterId));
+      if (newest !== undefined && newest.createdAt > last) last = newest.createdAt;
+      assert.ok(world.clock.now() - last <= 24 * HOUR_MS);
+    }
+    assert.ok(world.ready(clusterId).length > before);
+  }
+});
+
+test('a failed scheduled backup is retried with growing waits until one is proven', async () => {
+  await using world = await World.open();
+  const { clusterId } = await world.activeCluster();
+  const keeper = keeperOf(world);
+  world.clock.advance(20 * HOUR_MS);
+  const dueAt = world.clock.now();
+  for (let failures = 1; failures <= 4; failures += 1) {
+    world.faults.failNext('kms.generateDataKey');
+    keeper.tick();
+    await world.background.idle();
+    const { nextBackupAt = world.clock.now(), backupFailures } = world.cluster(clusterId);
+    assert.equal(backupFailures, failures);
+    world.clock.advance(nextBackupAt - world.clock.now());
+  }
+  keeper.tick();
+  await world.background.idle();
+  assert.equal(world.cluster(clusterId).backupFailures, 0);
+  const newest = world.catalog.read((reader) => reader.newestReady(clusterId));
+  assert.equal(newest?.cause, 'scheduled');
+  assert.ok(world.clock.now() - dueAt < 30 * MINUTE_MS);
+});
+
+test('followers are given every proven state', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const follower = await world.addHsm(clusterId, 'us-east-1b');
+  const keeper = keeperOf(world);
+  await change(world, keeper, hsmId, 'app');
+  await tickAfter(world, keeper, 5 * SECOND_MS);
+  const [first, second] = [
+    await world.fleet.hsm(hsmId).digest(),
+    await world.fleet.hsm(follower.id).digest(),
+  ];
+  assert.deepEqual(second, first);
+});
+
+test('a deleted backup can be brought back for seven days, then it is gone from the vault', async () => {
+  await using world = await World.open();
+  const { clusterId } = await world.activeCluster();
+  const backup = await world.backups.take(clusterId, 'manual');
+  const keeper = keeperOf(world, { ...DEFAULT_SCHEDULE, isChangeDriven: false });
+  await world.backups.remove(SCOPE, backup.id);
+  await tickAfter(world, keeper, 6 * 24 * HOUR_MS);
+  assert.equal((await world.backups.undelete(SCOPE, backup.id)).state, 'READY');
+  await world.mustOpen(backup);
+
+  await world.backups.remove(SCOPE, backup.id);
+  world.clock.advance(7 * 24 * HOUR_MS);
+  await assert.rejects(world.backups.undelete(SCOPE, backup.id), { code: 'WrongState' });
+  await world.backups.purgeDue();
+  assert.equal(world.allBackups().find(({ id }) => id === backup.id)?.state, 'DELETED');
+  assert.deepEqual(
+    (await world.stored()).filter((name) => name.startsWith(backup.id)),
+    [],
+  );
+});
