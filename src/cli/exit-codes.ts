@@ -35,3 +35,13 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   TIMED_OUT: 'not done within the time allowed',
   TOOL_MISSING: 'a program this command needs is missing or too old',
 };
+
+/** A message for people and the exit code that goes with it; ends the command. */
+export class CommandFailed extends Error {
+  override readonly name = 'CommandFailed';
+  readonly exitCode: ExitCode;
+  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}

@@ -1,0 +1,97 @@
+/** `keyark key`: keys inside the HSM, as a crypto user at the officers' door. */
+
+import { readFileSync } from 'node:fs';
+import { type Command, Option } from 'commander';
+import { toBase64 } from '../../kernel/bytes.ts';
+import type { JsonObject } from '../../kernel/types.ts';
+import { type Context, hasOption, textOption, withJson } from '../context.ts';
+import { listOf, optionalText, textOf } from '../json.ts';
+import { asOfficer, type Login, withLogin } from '../officer-command.ts';
+import { APP_USER } from '../ready-made.ts';
+
+const APP: Login = { username: APP_USER, role: 'crypto-user' };
+
+/** What `--type` means to the HSM. */
+const KINDS: Readonly<Record<string, { call: string; params: JsonObject }>> = {
+  'aes-256': { call: 'key-generate-symmetric', params: { type: 'aes', bytes: 32 } },
+  'hmac-256': { call: 'key-generate-symmetric', params: { type: 'generic-secret', bytes: 32 } },
+  'rsa-2048': { call: 'key-generate-pair', params: { type: 'rsa', bits: 2048 } },
+  'rsa-3072': { call: 'key-generate-pair', params: { type: 'rsa', bits: 3072 } },
+  'rsa-4096': { call: 'key-generate-pair', params: { type: 'rsa', bits: 4096 } },
+  'ec-p256': { call: 'key-generate-pair', params: { type: 'ec', curve: 'P-256' } },
+  'ec-p384': { call: 'key-generate-pair', params: { type: 'ec', curve: 'P-384' } },
+};
+
+export function addKey(program: Command, context: Context): void {
+  const key = program.command('key').description('keys inside the HSM: generate, list, sign');
+
+  const generate = key
+    .command('generate')
+    .description('make a key; it is backed up and proven seconds later')
+    .argument('<label>')
+    .addOption(
+      new Option('--type <type>', 'kind and size').choices(Object.keys(KINDS)).default('ec-p256'),
+    )
+    .addHelpText('after', '\nExample:\n  keyark key generate tls --type ec-p256');
+  withJson(withLogin(generate, APP_USER)).action(async (label: string) => {
+    // The option has a default and takes the table's names only.
+    const kind = KINDS[textOption(generate, 'type') ?? 'ec-p256'];
+    if (kind === undefined) return;
+    const made = await asOfficer(context, generate, APP, (officer) =>
+      officer.call(kind.call, { ...kind.params, label }),
+    );
+    if (hasOption(generate, 'json')) context.print.json(made);
+    else context.print.line(`${label} is in the HSM; only signatures and the like come out.`);
+  });
+
+  const list = key
+    .command('list')
+    .description('keys that the user may see')
+    .option('--label <label>', 'with this label only')
+    .addHelpText('after', '\nExample:\n  keyark key list');
+  withJson(withLogin(list, APP_USER)).action(async () => {
+    const keys = await asOfficer(context, list, APP, (officer) =>
+      allKeys(officer, textOption(list, 'label')),
+    );
+    if (hasOption(list, 'json')) context.print.json({ keys });
+    else {
+      const rows = keys.map((each) => COLUMNS.map((name) => optionalText(each, name) ?? ''));
+      context.print.table(COLUMNS, rows);
+    }
+  });
+
+  const sign = key
+    .command('sign')
+    .description('sign a file with a key of the HSM; base64 on stdout')
+    .argument('<label>')
+    .argument('<file>')
+    .addOption(new Option('--mechanism <name>', 'as the HSM calls it').default('ecdsa-sha256'))
+    .addHelpText('after', '\nExample:\n  keyark key sign tls ./message');
+  withJson(withLogin(sign, APP_USER)).action(async (label: string, file: string) => {
+    const data = toBase64(readFileSync(file));
+    const mechanism = textOption(sign, 'mechanism');
+    const answer = await asOfficer(context, sign, APP, async (officer) => {
+      const found = await allKeys(officer, label);
+      const own = found.find((each) => each['class'] !== 'public-key');
+      return officer.call('sign', { key: textOf(own ?? {}, 'id'), mechanism, data });
+    });
+    if (hasOption(sign, 'json')) context.print.json(answer);
+    else context.print.line(textOf(answer, 'signature'));
+  });
+}
+
+const COLUMNS = ['label', 'class', 'type', 'id'] as const;
+
+async function allKeys(
+  officer: { call(name: string, params: JsonObject): Promise<JsonObject> },
+  label: string | undefined,
+): Promise<readonly JsonObject[]> {
+  const found: JsonObject[] = [];
+  let after: string | undefined;
+  do {
+    const page = await officer.call('key-list', { label, after });
+    found.push(...listOf(page, 'keys'));
+    after = optionalText(page, 'next');
+  } while (after !== undefined);
+  return found;
+}

@@ -1,0 +1,29 @@
+/** `keyark serve`: the bare service in the foreground. */
+import type { Command } from 'commander';
+import { settingNames } from '../../config.ts';
+import { runServe } from '../../serve.ts';
+import { type Context, configOf, withSettings } from '../context.ts';
+
+export function addServe(program: Command, context: Context): void {
+  const command = program
+    .command('serve')
+    .description('run the service in the foreground, without a ready-made cluster')
+    .addHelpText(
+      'after',
+      '\nExample:\n  keyark serve --data ./data --port 0     then: . ./data/env\n\nWrites DATA/env when it answers; ends with 0 on SIGTERM or SIGINT.',
+    );
+  const names = settingNames().filter((name) => !name.startsWith('home'));
+  withSettings(command, names).action(async () => {
+    const { config } = configOf(context, command);
+    stopWithParent();
+    context.endWith(await runServe(config));
+  });
+}
+
+/** Started by `keyark up`: when that dies, however it dies, this ends too. */
+function stopWithParent(): void {
+  if (process.connected !== true) return;
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  // The channel says only this one thing; it must not keep the process alive.
+  process.channel?.unref();
+}

@@ -1,0 +1,96 @@
+/**
+ * `DATA/env`: how clients find a running service and sign for it. The service writes it when it answers;
+ * `keyark up` adds what it made. 0600, replaced whole, kept in the hands of the user that wrote it first.
+ */
+import { chown, open, readFile, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CommandFailed, EXIT } from './exit-codes.ts';
+
+/** Where a service answers, and as whom we ask. */
+export interface Endpoint {
+  readonly url: URL;
+  readonly region: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
+type Variables = ReadonlyMap<string, string>;
+
+export const environmentFile = (data: string): string => join(data, 'env');
+
+/** Undefined when there is none. */
+export async function readEnvironment(data: string): Promise<Variables | undefined> {
+  let text: string;
+  try {
+    text = await readFile(environmentFile(data), 'utf8');
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw new CommandFailed(
+      EXIT.FAILED,
+      `${environmentFile(data)} cannot be read: it belongs to the user who runs Keyark.`,
+      { cause },
+    );
+  }
+  const lines = text.split('\n').map((line) => /^(?:export )?([A-Z0-9_]+)=(.*)$/.exec(line.trim()));
+  return new Map(
+    lines.flatMap((match): [string, string][] =>
+      match === null ? [] : [[match[1] ?? '', match[2] ?? '']],
+    ),
+  );
+}
+
+/** A mark that changes whenever the file is written anew. */
+export async function environmentMark(data: string): Promise<string | undefined> {
+  try {
+    const { ino, mtimeMs } = await stat(environmentFile(data));
+    return `${ino} ${mtimeMs}`;
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw cause;
+  }
+}
+
+/** Adds variables, whole or not at all. Values are words of letters, digits and `:._/-` only. */
+export async function addToEnvironment(data: string, added: Variables): Promise<void> {
+  const file = environmentFile(data);
+  const owner = await stat(file);
+  const merged = new Map([...((await readEnvironment(data)) ?? []), ...added]);
+  const next = `${file}.up`;
+  const handle = await open(next, 'w', 0o600);
+  try {
+    await handle.writeFile([...merged].map(([name, value]) => `${name}=${value}\n`).join(''));
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  if (owner.uid !== process.getuid?.()) await chown(next, owner.uid, owner.gid);
+  await rename(next, file);
+}
+
+/** @throws CommandFailed `NOT_RUNNING` when there is nothing to ask. */
+export async function findEndpoint(
+  data: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Endpoint> {
+  const fromFile = await readEnvironment(data);
+  const variables = fromFile ?? new Map(Object.entries(env));
+  const url = variables.get('AWS_ENDPOINT_URL_CLOUDHSM_V2');
+  const accessKeyId = variables.get('AWS_ACCESS_KEY_ID');
+  const secretAccessKey = variables.get('AWS_SECRET_ACCESS_KEY');
+  if (url === undefined || accessKeyId === undefined || secretAccessKey === undefined) {
+    throw new CommandFailed(
+      EXIT.NOT_RUNNING,
+      `[NOT_RUNNING] No Keyark has run on ${data} yet. Start one with \`keyark up\`, or say where it is with --data.`,
+    );
+  }
+  return {
+    url: new URL(url),
+    region: variables.get('AWS_REGION') ?? 'us-east-1',
+    accessKeyId,
+    secretAccessKey,
+  };
+}
+
+function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+}

@@ -1,0 +1,50 @@
+/** What `keyark up` says once everything is there. Facts only, asked from the running service. */
+import type { Config } from '../config.ts';
+import { isoTime } from '../kernel/clock.ts';
+import type { EpochMs } from '../kernel/types.ts';
+import type { Client } from './client.ts';
+import { rootsLines, survivalLines } from './commands/status.ts';
+import type { Context } from './context.ts';
+import type { CustomerFolder } from './customer.ts';
+import { environmentFile } from './environment.ts';
+import { numberOf, objectOf, textOf } from './json.ts';
+import { APP_USER, type ReadyMade } from './ready-made.ts';
+
+export async function firstScreen(parts: {
+  context: Context;
+  client: Client;
+  config: Config;
+  customer: CustomerFolder;
+  made: ReadyMade;
+}): Promise<readonly string[]> {
+  const { client, config, customer, made } = parts;
+  const status = await client.own('GetStatus');
+  const backupId = textOf(made.backup, 'BackupId');
+  const proof = await client.own('GetBackupProof', { BackupId: backupId });
+  const statement = objectOf(objectOf(proof, 'Proof'), 'statement');
+  const counts = objectOf(objectOf(statement, 'opened'), 'counts');
+  // Milliseconds since 1970 on the service's clock are what EpochMs brands.
+  const provenAt = numberOf(statement, 'provenAt') as EpochMs;
+  const where = config.data === defaultDataOf(parts.context) ? '' : ` --data ${config.data}`;
+  return [
+    `Keyark runs. ${client.endpoint.url.origin}   data in ${config.data}`,
+    '',
+    `  ${made.name.padEnd(9)} ${made.clusterId}   one HSM, ${config.home.hsmType}, ${config.home.mode} (not FIPS-validated)`,
+    `  backup    ${backupId}   proven ${isoTime(provenAt)}: a second HSM restored it (${numberOf(counts, 'users')} users, ${numberOf(counts, 'keys')} keys), compared, and was wiped`,
+    `  clients   ${environmentFile(config.data)}   endpoint, access key, cluster id and PIN (0600)`,
+    `  admin     ${customer.file('admin-password')}   user ${APP_USER}: ${customer.file('app-password')}`,
+    '',
+    ...survivalLines(status),
+    ...rootsLines(status),
+    '',
+    'Next, in another shell:',
+    `  1 make a key, see it proven     npx keyark key generate tls${where} && npx keyark status${where}`,
+    `  2 ask with AWS's own tool       npx keyark aws${where} cloudhsmv2 describe-backups`,
+    `  3 take a backup, read its proof npx keyark backup take${where}`,
+    'Stop with Ctrl-C.',
+  ];
+}
+
+function defaultDataOf({ around }: Context): string {
+  return around.isRoot ? '/var/lib/keyark' : `${around.home}/.local/share/keyark`;
+}

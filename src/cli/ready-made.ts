@@ -1,0 +1,206 @@
+/**
+ * The ready-made cluster of `keyark up`: one HSM, initialised, activated, one crypto user, a proven backup.
+ * Made as any client would make it, through the public API and the officers' door. Every step looks first
+ * whether it was done already, so that a start that was cut short goes on where it stopped.
+ */
+import type { Config } from '../config.ts';
+import { MINUTE_MS } from '../kernel/clock.ts';
+import type { JsonObject } from '../kernel/types.ts';
+import type { Client } from './client.ts';
+import type { Context } from './context.ts';
+import { type CustomerFolder, signRequestOfCluster } from './customer.ts';
+import { CommandFailed, EXIT } from './exit-codes.ts';
+import { listOf, numberOf, objectOf, optionalObject, optionalText, textOf } from './json.ts';
+import { describeCluster, type Officer, withOfficer } from './officers.ts';
+import { waitFor } from './wait.ts';
+
+export const APP_USER = 'app';
+const NAME_TAG = 'keyark:name';
+/** Nothing is routed; the service places whatever subnet it is given. */
+const SUBNET = 'subnet-0000000000000001';
+const STEP_MS = 2 * MINUTE_MS;
+
+export interface ReadyMade {
+  readonly clusterId: string;
+  readonly name: string;
+  readonly hsmId: string;
+  /** `app:…` */
+  readonly pin: string;
+  readonly backup: JsonObject;
+}
+
+export interface ReadyMadeParts {
+  readonly client: Client;
+  readonly customer: CustomerFolder;
+  readonly context: Context;
+  readonly home: Config['home'];
+  /** Aborts the waits when the service ends meanwhile. */
+  readonly signal: AbortSignal;
+}
+
+export async function makeReady(parts: ReadyMadeParts): Promise<ReadyMade> {
+  const { customer, home, context } = parts;
+  const step = (text: string): void => context.print.progress(`${home.name}: ${text} …`);
+  step('looking for the cluster');
+  const clusterId = await findOrCreate(parts);
+  let cluster = await describeCluster(parts.client, clusterId);
+
+  if (listOf(cluster, 'Hsms').length === 0) {
+    step('making an HSM');
+    const [zone] = Object.keys(objectOf(cluster, 'SubnetMapping'));
+    await parts.client.aws('CreateHsm', { ClusterId: clusterId, AvailabilityZone: zone });
+  }
+  cluster = await until(parts, clusterId, 'its HSM is ready', (seen) => {
+    const [hsm] = listOf(seen, 'Hsms');
+    return (
+      hsm?.['State'] === 'ACTIVE' && (isPast(seen, 'UNINITIALIZED') || csrOf(seen) !== undefined)
+    );
+  });
+
+  if (textOf(cluster, 'State') === 'UNINITIALIZED') {
+    step('signing its certificate');
+    await initialize(parts, clusterId, csrOf(cluster) ?? '');
+  }
+  cluster = await until(parts, clusterId, 'it is initialised', (seen) =>
+    ['INITIALIZED', 'ACTIVE'].includes(textOf(seen, 'State')),
+  );
+
+  if (textOf(cluster, 'State') === 'INITIALIZED') {
+    step('setting the first password');
+    await activate(parts, clusterId);
+  }
+  cluster = await until(
+    parts,
+    clusterId,
+    'it is active',
+    (seen) => textOf(seen, 'State') === 'ACTIVE',
+  );
+
+  step('a user for applications');
+  const { pin, generation } = await ensureUser(parts, clusterId);
+  step('backing up and proving it on a second HSM');
+  const backup = await provenBackup(parts, clusterId, generation);
+  context.print.endProgress();
+  const [hsm] = listOf(cluster, 'Hsms');
+  await customer.write('cluster-id', clusterId);
+  return { clusterId, name: home.name, hsmId: textOf(hsm ?? {}, 'HsmId'), pin, backup };
+}
+
+async function findOrCreate({ client, customer, home }: ReadyMadeParts): Promise<string> {
+  const kept = await customer.read('cluster-id');
+  const alive = (await client.all('DescribeClusters', 'Clusters')).filter(
+    (cluster) => !['DELETED', 'DELETE_IN_PROGRESS'].includes(textOf(cluster, 'State')),
+  );
+  const found = alive.find(
+    (cluster) => cluster['ClusterId'] === kept || nameOf(cluster) === home.name,
+  );
+  if (found !== undefined) return textOf(found, 'ClusterId');
+  const answer = await client.aws('CreateCluster', {
+    HsmType: home.hsmType,
+    Mode: home.mode,
+    SubnetIds: [SUBNET],
+    TagList: [{ Key: NAME_TAG, Value: home.name }],
+  });
+  return textOf(objectOf(answer, 'Cluster'), 'ClusterId');
+}
+
+/** The name that `up` gave a cluster. */
+export function nameOf(cluster: JsonObject): string | undefined {
+  const tag = listOf(cluster, 'TagList').find((each) => each['Key'] === NAME_TAG);
+  return tag && optionalText(tag, 'Value');
+}
+
+async function initialize(parts: ReadyMadeParts, clusterId: string, csr: string): Promise<void> {
+  const authority = await parts.customer.authority();
+  await parts.client.aws('InitializeCluster', {
+    ClusterId: clusterId,
+    SignedCert: signRequestOfCluster(csr, authority, parts.context),
+    TrustAnchor: authority.certificate,
+  });
+}
+
+async function activate(parts: ReadyMadeParts, clusterId: string): Promise<void> {
+  const password = await parts.customer.password('admin-password');
+  await withOfficer(parts, clusterId, (officer) => officer.call('activate', { password }));
+}
+
+/** Idempotent: a user that is there already keeps its password, which is in our file. */
+async function ensureUser(
+  parts: ReadyMadeParts,
+  clusterId: string,
+): Promise<{ pin: string; generation: number }> {
+  const adminPassword = await parts.customer.password('admin-password');
+  const password = await parts.customer.password('app-password');
+  return withOfficer(parts, clusterId, async (officer) => {
+    if (!(await hasUser(officer, APP_USER))) {
+      await officer.call('login', { username: 'admin', role: 'admin', password: adminPassword });
+      await officer.call('user-create', { username: APP_USER, role: 'crypto-user', password });
+    }
+    const generation = numberOf(await officer.call('info', {}), 'generation');
+    return { pin: `${APP_USER}:${password}`, generation };
+  });
+}
+
+async function hasUser(officer: Officer, name: string): Promise<boolean> {
+  const users = listOf(await officer.call('user-list', {}), 'users');
+  return users.some((user) => user['username'] === name);
+}
+
+/** The newest proven backup that holds at least this generation; takes one when none is under way. */
+async function provenBackup(
+  parts: ReadyMadeParts,
+  clusterId: string,
+  generation: number,
+): Promise<JsonObject> {
+  const { client, context, signal } = parts;
+  let tries = 0;
+  return waitFor(
+    context.clock,
+    { until: `a backup of ${clusterId} is proven`, atMostMs: STEP_MS, signal },
+    async () => {
+      const backups = await client.all('DescribeBackups', 'Backups', {
+        Filters: { clusterIds: [clusterId] },
+      });
+      const newest = backups.find((backup) => backup['BackupState'] === 'READY');
+      if (newest !== undefined && (await generationOf(client, newest)) >= generation) return newest;
+      if (backups.some((backup) => backup['BackupState'] === 'CREATE_IN_PROGRESS'))
+        return undefined;
+      tries += 1;
+      if (tries > 3) {
+        throw new CommandFailed(
+          EXIT.FAILED,
+          `[NOT_PROVEN] The backup of ${clusterId} failed ${tries - 1} times; the lines of the log above say why. Keys are safe in the HSM; nothing else was changed.`,
+        );
+      }
+      await client.own('TakeBackup', { ClusterId: clusterId });
+      return undefined;
+    },
+  );
+}
+
+async function generationOf(client: Client, backup: JsonObject): Promise<number> {
+  const proof = await client.own('GetBackupProof', { BackupId: textOf(backup, 'BackupId') });
+  return numberOf(objectOf(objectOf(proof, 'Seal'), 'statement'), 'generation');
+}
+
+function until(
+  parts: ReadyMadeParts,
+  clusterId: string,
+  what: string,
+  holds: (cluster: JsonObject) => boolean,
+): Promise<JsonObject> {
+  const patience = { until: what, atMostMs: STEP_MS, signal: parts.signal };
+  return waitFor(parts.context.clock, patience, async () => {
+    const cluster = await describeCluster(parts.client, clusterId);
+    return holds(cluster) ? cluster : undefined;
+  });
+}
+
+function csrOf(cluster: JsonObject): string | undefined {
+  const certificates = optionalObject(cluster, 'Certificates');
+  return certificates && optionalText(certificates, 'ClusterCsr');
+}
+
+function isPast(cluster: JsonObject, state: string): boolean {
+  return textOf(cluster, 'State') !== state;
+}
