@@ -106,7 +106,9 @@ async function installFor(
   user: SystemUser,
 ): Promise<{ host: string; hsm: HsmCode }> {
   const folder = join(data, 'host', 'code');
-  await mkdir(folder, { recursive: true, mode: 0o755 });
+  await mkdir(folder, { recursive: true });
+  // Whatever the umask: the host's user has to reach the code, and no more than reach it.
+  await chmod(folder, 0o755);
   const hsm = await install(folder, 'hsm.mjs', await bundle(checkout, 'hsm'));
   const host = await install(folder, 'host.mjs', await bundle(checkout, 'host'));
   const node = await reachableNode(folder, user);
