@@ -65,26 +65,27 @@ export interface ListenOptions {
 }
 
 export interface Api {
-  /** @throws Refused `InvalidRequest` (no TLS where it is needed), Failed `START`. */
+  /** Once for each address. @throws Refused `InvalidRequest` (no TLS where it is needed), Failed `START`. */
   listen(options: ListenOptions): Promise<{ readonly port: number; readonly url: string }>;
   /** No new calls; those under way are answered first. Safe to call twice. */
   close(): Promise<void>;
 }
 
 export function createApi(parts: ApiParts): Api {
-  let server: Server | undefined;
+  const servers: Server[] = [];
   const ending = new AbortController();
   return {
     listen: async (options) => {
       refuseBareNetwork(options);
-      server = makeServer(parts, options.tls, ending.signal);
+      const server = makeServer(parts, options.tls, ending.signal);
       const { port } = await bind(server, options);
+      servers.push(server);
       const scheme = options.tls === undefined ? 'http' : 'https';
       return { port, url: `${scheme}://${hostInUrl(options.host)}:${port}` };
     },
     close: async () => {
       ending.abort();
-      if (server?.listening === true) await end(parts, server);
+      await Promise.all(servers.splice(0).map((server) => end(parts, server)));
     },
   };
 }
