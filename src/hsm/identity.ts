@@ -101,7 +101,7 @@ export function enrolled(device: DeviceRecord, params: HsmCalls['enrol']['params
   roots.addAkbk({ owner, epoch: akbkEpoch, key: new Secret(key) });
   const akbks = roots.entries().akbks.map((root) => ({
     epoch: root.epoch,
-    key: root.key.expose().slice(),
+    key: new Uint8Array(root.key.expose()),
   }));
   return { ...device, owner: { owner, ownerRoot, hardwareCertificate, akbks } };
 }
@@ -217,7 +217,7 @@ function privateKeyOf(der: Uint8Array): KeyObject {
 /** Copies of the root keys; the caller disposes of them. */
 export function rootsOf({ vendor, line, maker, owner }: DeviceRecord): Roots {
   const roots = new Roots();
-  const copy = (root: RootKey) => ({ epoch: root.epoch, key: new Secret(root.key.slice()) });
+  const copy = (root: RootKey) => ({ epoch: root.epoch, key: new Secret(new Uint8Array(root.key)) });
   for (const root of maker?.mkbks ?? []) roots.addMkbk({ vendor, line, ...copy(root) });
   if (owner !== null) {
     for (const root of owner.akbks) roots.addAkbk({ owner: owner.owner, ...copy(root) });

@@ -262,7 +262,8 @@ function derIntegers(der: Uint8Array): Uint8Array[] {
     const { start, end } = derRead(der, at);
     let from = start;
     while (from < end - 1 && der[from] === 0) from += 1;
-    found.push(der.slice(from, end));
+    // A copy for sure: a Buffer's own `slice` is a view, and the caller wipes what is behind it.
+    found.push(new Uint8Array(der.subarray(from, end)));
     at = end;
   }
   return found;

@@ -1,5 +1,5 @@
 /** One partition with a real store on a disk in memory, its officers' door, and real TLS clients of it. */
-import { generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
+import { createSecretKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { createServer, type Server } from 'node:net';
 import { connectOfficer, type Officer, type OfficerTrust } from '../../src/cli/officer.ts';
@@ -82,7 +82,7 @@ export class OfficersRig implements AsyncDisposable {
   static async make(options: RigOptions = {}): Promise<OfficersRig> {
     const store = await DurableStore.open({
       disk: memoryDisk(),
-      storageKey: systemRandom.bytes(32),
+      storageKey: createSecretKey(systemRandom.bytes(32)),
       random: systemRandom,
       onChanged: () => {},
       onFailed: () => {},
