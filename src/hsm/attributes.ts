@@ -6,7 +6,7 @@
  * COPYABLE) nor let anybody but the HSM say where a key was born (LOCAL, ALWAYS_SENSITIVE,
  * NEVER_EXTRACTABLE, KEY_GEN_MECHANISM).
  */
-import { fromBase64, fromUtf8, toBase64, toUtf8 } from '../kernel/bytes.ts';
+import { asBuffer, fromBase64, fromUtf8, toBase64 } from '../kernel/bytes.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { JsonObject, JsonValue } from '../kernel/types.ts';
 import { type AttributeType, CKA, CKO, type ObjectClass } from './constants.ts';
@@ -154,7 +154,7 @@ export function bytesOf(attributes: Attributes, type: AttributeType): Uint8Array
 
 export function textOf(attributes: Attributes, type: AttributeType): string {
   const found = bytesOf(attributes, type);
-  return found === undefined ? '' : toUtf8(found);
+  return found === undefined ? '' : showText(found);
 }
 
 /** Classes and numbers unknown to this version count as secret. */
@@ -395,5 +395,10 @@ export function renderAttributes(attributes: Attributes): JsonObject {
 
 function renderValue(known: AttributeRow, value: AttributeValue): JsonValue {
   if (value.type !== 'bytes') return value.value;
-  return known.form === 'text' ? toUtf8(value.value) : toBase64(value.value);
+  return known.form === 'text' ? showText(value.value) : toBase64(value.value);
+}
+
+/** PKCS#11 programs may have stored a label in any encoding; it must not stop a listing. */
+function showText(value: Uint8Array): string {
+  return asBuffer(value).toString('utf8');
 }
