@@ -47,7 +47,9 @@ test('KWP of 8 bytes or fewer is neither made nor opened', () => {
   assert.ok(TOO_SHORT_KWP.length >= 8);
   for (const vector of TOO_SHORT_KWP) {
     assert.throws(() => wrapKwp(vector.kek, vector.plaintext), refused('PLAINTEXT_LENGTH'));
-    const wrapped = createCipheriv('id-aes256-wrap-pad', vector.kek, KWP_ICV).update(vector.plaintext);
+    const wrapped = createCipheriv('id-aes256-wrap-pad', vector.kek, KWP_ICV).update(
+      vector.plaintext,
+    );
     assert.equal(sha256(wrapped), vector.wrappedSha256, 'right by the standard');
     assert.throws(() => unwrapKwp(vector.kek, wrapped), refused('UNWRAP'));
   }
