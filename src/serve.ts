@@ -1,19 +1,20 @@
 /**
  * `keyark serve`: the control plane as a process, from an empty folder to the first answer and back to
- * nothing. Started by root it splits: this process supervises, the child becomes an ordinary user.
+ * nothing.
  */
-import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { composeService, type Service, type ServiceConfig } from './compose.ts';
 import { openDataFolder } from './data-folder.ts';
 import { startLocalFleet } from './fleet/local.ts';
 import { becomeUser, controlPlaneUser, isRoot } from './host/users.ts';
 import { systemClock } from './kernel/clock.ts';
-import { Failed } from './kernel/errors.ts';
 import { systemRandom } from './kernel/random.ts';
 import { createLog, type LogFormat, type LogLevel } from './ops/log.ts';
+
+/** `EX_TEMPFAIL`: the host is gone for good; whoever supervises this process starts it again. */
+const HOST_GONE_CODE = 75;
 
 export interface ServeConfig extends ServiceConfig {
   readonly data: string;
@@ -25,28 +26,16 @@ export interface ServeConfig extends ServiceConfig {
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
 }
 
-const RESTART_CODE = 75;
-const MAX_RESTARTS = 10;
-const RESTART_WAIT_MS = 500;
-
-/** Runs until SIGTERM or SIGINT. @returns the process's exit code. */
-export async function runServe(config: ServeConfig): Promise<number> {
-  return isRoot() ? await supervise(config) : await serveUntilStopped(config);
-}
-
 /**
- * The process of the control plane itself. As root it opens what only root may, starts the host, and
- * then becomes the control plane's user for good, before it reads a single row.
+ * Runs until SIGTERM or SIGINT. As root it opens what only root may, starts the host, and then becomes
+ * the control plane's user for good, before it reads a single row.
+ * @returns the process's exit code.
  */
-export async function serveUntilStopped(config: ServeConfig): Promise<number> {
+export async function runServe(config: ServeConfig): Promise<number> {
   const clock = systemClock;
   const random = systemRandom;
-  const stop = stopSignal();
-  const events = createLog({
-    clock,
-    ...config.log,
-    write: (line) => void process.stderr.write(line),
-  });
+  const stopped = stopSignal();
+  const log = createLog({ clock, ...config.log, write: (line) => void process.stderr.write(line) });
   const controlPlane = isRoot() ? controlPlaneUser() : undefined;
   process.umask(0o077);
   // Read before this process may have become a user who cannot.
@@ -56,6 +45,7 @@ export async function serveUntilStopped(config: ServeConfig): Promise<number> {
     pid: process.pid,
     ...(controlPlane === undefined ? {} : { controlPlane }),
   });
+  await forgetEnvironment(data.path);
   for (const name of ['catalog', 'access', 'vault', 'kms']) data.folder(name);
   await using fleet = await startLocalFleet({ data: data.path, clock });
   if (controlPlane !== undefined) becomeUser(controlPlane);
@@ -66,7 +56,7 @@ export async function serveUntilStopped(config: ServeConfig): Promise<number> {
     fleet,
     clock,
     random,
-    events,
+    events: log,
   });
   const { port, url } = await service.api.listen({
     host: config.host,
@@ -74,33 +64,11 @@ export async function serveUntilStopped(config: ServeConfig): Promise<number> {
     ...(tls === undefined ? {} : { tls }),
   });
   await writeEnvironment(data.path, environmentOf(config, url, service));
-  events.emit({ kind: 'serviceStarted', port });
+  log.emit({ kind: 'serviceStarted', port });
 
-  const end = await Promise.race([
-    stop.then(() => 'stopped' as const),
-    fleet.gone.then(() => 'host gone' as const),
-  ]);
-  return end === 'stopped' ? 0 : RESTART_CODE;
-}
-
-/**
- * Root's part: nothing but starting the control plane's process again when its host died, which that
- * process, no longer root, could not.
- */
-async function supervise(config: ServeConfig): Promise<number> {
-  const program = join(import.meta.dirname, '..', 'bin', 'control-plane.ts');
-  for (let restarts = 0; restarts <= MAX_RESTARTS; restarts += 1) {
-    const child = spawn(process.execPath, [program, JSON.stringify(config)], { stdio: 'inherit' });
-    const forward = (signal: NodeJS.Signals) => child.kill(signal);
-    process.on('SIGTERM', forward).on('SIGINT', forward);
-    const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
-      child.once('exit', (...how) => resolve(how));
-    });
-    process.off('SIGTERM', forward).off('SIGINT', forward);
-    if (code !== RESTART_CODE && signal === null) return code ?? 1;
-    await systemClock.sleep(RESTART_WAIT_MS);
-  }
-  throw new Failed('START', `the control plane stopped ${MAX_RESTARTS} times; giving up`);
+  const end = await Promise.race([stopped, fleet.gone.then(() => 'host gone' as const)]);
+  await forgetEnvironment(data.path);
+  return end === 'stopped' ? 0 : HOST_GONE_CODE;
 }
 
 function readTls({ certFile, keyFile }: NonNullable<ServeConfig['tls']>): {
@@ -139,8 +107,16 @@ async function writeEnvironment(
   await rename(`${file}.new`, file);
 }
 
-function stopSignal(): Promise<void> {
+/** Nobody shall find an endpoint that does not answer. */
+async function forgetEnvironment(folder: string): Promise<void> {
+  await rm(join(folder, 'env'), { force: true });
+}
+
+/** Every further signal is heard and changes nothing: an orderly end is not cut short by impatience. */
+function stopSignal(): Promise<'stopped'> {
   return new Promise((resolve) => {
-    process.once('SIGTERM', () => resolve()).once('SIGINT', () => resolve());
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => resolve('stopped'));
+    }
   });
 }

@@ -22,7 +22,6 @@ const START_TIMEOUT_MS = 30_000;
 const DISK_LOCK_WAIT_S = 10;
 /** Sockets on their way to one HSM; more than this means that it does not take them. */
 const MAX_SOCKETS_UNDER_WAY = 256;
-const SECURE_HEAP_BYTES = 65_536;
 
 export interface HsmStart {
   /** For texts: an HSM's id, or `drill HSM`. */
@@ -167,7 +166,12 @@ function spawnChild(start: HsmStart): ChildProcess {
   });
 }
 
-/** `flock` and `prlimit` replace themselves by the next program, so fd 3, IPC and the pid stay. */
+/**
+ * No secure heap: OpenSSL would take Argon2id's whole 19 MiB out of it, and it holds no AES keys anyway.
+ *
+ * `flock` and `prlimit` replace themselves by the next program, so fd 3, IPC and the pid
+ * stay.
+ */
 export function commandLine({ code, disk }: HsmStart): [string, ...string[]] {
   const flock = findProgram('flock');
   const prlimit = findProgram('prlimit');
@@ -180,8 +184,6 @@ export function commandLine({ code, disk }: HsmStart): [string, ...string[]] {
     ...files,
     '--disable-sigusr1',
     '--disallow-code-generation-from-strings',
-    `--secure-heap=${SECURE_HEAP_BYTES}`,
-    '--secure-heap-min=32',
     code.bundle,
     ...(disk === null ? ['--drill'] : ['--dir', disk.folder]),
   ];
