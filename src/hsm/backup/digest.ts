@@ -150,6 +150,7 @@ class CanonicalForm {
 
   /** A property that is `undefined` is one that is not there. */
   #object(value: object): void {
+    assert(isPlain(value), 'state holds plain objects only');
     // Only read by names that Object.keys gave, so what comes out is some own property.
     const properties = value as Readonly<Record<string, unknown>>;
     let names = Object.keys(value);
@@ -171,6 +172,11 @@ class CanonicalForm {
     this.#hmac.update(this.#buffer.subarray(0, this.#at));
     this.#at = 0;
   }
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 /** Sorts in place unless there is nothing to do, which is most of the time. */
