@@ -9,6 +9,7 @@
 import { X509Certificate } from 'node:crypto';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { concat, toUtf8 } from '../kernel/bytes.ts';
+import { systemClock } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import type { JsonObject, JsonValue } from '../kernel/types.ts';
 import { WirePeer } from '../kernel/wire.ts';
@@ -87,24 +88,30 @@ function connectTls({ address, trust, timeoutMs }: OfficerOptions): Promise<TLSS
     checkServerIdentity: () => undefined,
   });
   return new Promise((resolve, reject) => {
+    const settled = new AbortController();
     const fail = (cause: Error): void => {
+      settled.abort();
       socket.destroy();
       reject(cause);
     };
-    socket.setTimeout(timeoutMs ?? CONNECT_TIMEOUT_MS, () =>
-      fail(new Failed('CHANNEL', 'the HSM did not answer in time')),
+    const onError = (cause: Error): void => fail(explain(cause, trust));
+    const onClose = (): void => fail(new Failed('CHANNEL', 'the HSM closed the connection'));
+    systemClock.sleep(timeoutMs ?? CONNECT_TIMEOUT_MS, settled.signal).then(
+      () => fail(new Failed('CHANNEL', 'the HSM did not answer in time')),
+      // Aborted: the connection stands or has failed already.
+      () => {},
     );
-    socket.once('error', (cause) => fail(explain(cause, trust)));
-    socket.once('close', () => fail(new Failed('CHANNEL', 'the HSM closed the connection')));
+    socket.once('error', onError);
+    socket.once('close', onClose);
     socket.once('secureConnect', () => {
       const wrong = judgeChain(socket, trust);
       if (wrong !== null) {
         fail(wrong);
         return;
       }
-      socket.setTimeout(0);
-      socket.removeAllListeners('error');
-      socket.removeAllListeners('close');
+      settled.abort();
+      socket.off('error', onError);
+      socket.off('close', onClose);
       resolve(socket);
     });
   });

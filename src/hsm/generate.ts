@@ -14,7 +14,6 @@ import {
   verify,
   X509Certificate,
 } from 'node:crypto';
-import { promisify } from 'node:util';
 import { assert, Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
 import type { JsonObject } from '../kernel/types.ts';
@@ -52,7 +51,6 @@ export interface Wishes {
 
 export const MAX_GENERIC_SECRET_BYTES = 800;
 const ID_BYTES = 16;
-const generatePair = promisify(generateKeyPair);
 
 const SECRETS = {
   aes: {
@@ -136,9 +134,11 @@ export async function generateRsa(
   wishes: Wishes,
 ): Promise<[Newborn, Newborn]> {
   judgeWishes(wishes);
-  const { privateKey } = await generatePair('rsa', {
-    modulusLength: bits,
-    publicExponent: RSA_PUBLIC_EXPONENT,
+  const privateKey = await new Promise<KeyObject>((resolve, reject) => {
+    const options = { modulusLength: bits, publicExponent: RSA_PUBLIC_EXPONENT };
+    generateKeyPair('rsa', options, (cause, _, key) =>
+      cause === null ? resolve(key) : reject(cause),
+    );
   });
   return pairOf(random, privateKey, wishes, CKM.RSA_PKCS_KEY_PAIR_GEN);
 }
@@ -150,7 +150,12 @@ export async function generateEc(
   wishes: Wishes,
 ): Promise<[Newborn, Newborn]> {
   judgeWishes(wishes);
-  const { privateKey } = await generatePair('ec', { namedCurve: CURVES[curve].openssl });
+  const privateKey = await new Promise<KeyObject>((resolve, reject) => {
+    const options = { namedCurve: CURVES[curve].openssl };
+    generateKeyPair('ec', options, (cause, _, key) =>
+      cause === null ? resolve(key) : reject(cause),
+    );
+  });
   return pairOf(random, privateKey, wishes, CKM.EC_KEY_PAIR_GEN);
 }
 
