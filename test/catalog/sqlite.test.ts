@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { upgrade } from '../../src/catalog/schema.ts';
 import { openCatalog } from '../../src/catalog/sqlite.ts';
 import { catalogLaws } from '../laws/catalog.ts';
 import { sampleCluster } from '../support/catalog-samples.ts';
@@ -56,5 +60,57 @@ describe('openCatalog()', () => {
       ...failed,
       message: /version 99, this Keyark knows \d+; start the newer/,
     });
+  });
+});
+
+describe('the SQLite catalog on a full disk', () => {
+  it('fails the transaction that does not fit, and keeps everything before it', async () => {
+    await using folder = await tempFolder();
+    const writer = fileURLToPath(new URL('../support/children/fill-catalog.ts', import.meta.url));
+    // The limit is in blocks of 512 or 1,024 bytes; a write past it fails as on a full disk.
+    const { stdout } = await promisify(execFile)('/bin/sh', [
+      '-c',
+      'ulimit -f 8192; exec "$0" "$1" "$2"',
+      process.execPath,
+      writer,
+      folder.path,
+    ]);
+    const outcome = JSON.parse(stdout);
+    assert.ok(outcome.stored > 10);
+    assert.deepEqual(
+      { ...outcome, stored: 0 },
+      { stored: 0, code: 'CATALOG', last: 'READY', failed: null },
+    );
+    using catalog = openCatalog({ folder: folder.path });
+    const kept = catalog.read((reader) => reader.backupsIn(['READY']));
+    assert.equal(kept.length, outcome.stored);
+  });
+});
+
+describe('upgrade()', () => {
+  it('walks an older file up step by step, once', () => {
+    using db = new DatabaseSync(':memory:');
+    const steps = ['create table t (a)', 'create table u (b)'];
+    upgrade(db, steps.slice(0, 1));
+    db.exec('insert into t values (1)');
+    upgrade(db, steps);
+    upgrade(db, steps);
+    assert.deepEqual(
+      db
+        .prepare('select version from migrations')
+        .all()
+        .map(({ version }) => version),
+      [1, 2],
+    );
+    assert.equal(db.prepare('select a from t').get()?.['a'], 1);
+    db.exec('insert into u values (2)');
+  });
+
+  it('changes nothing when a step fails', () => {
+    using db = new DatabaseSync(':memory:');
+    upgrade(db, ['create table t (a)']);
+    assert.throws(() => upgrade(db, ['create table t (a)', 'create table u (b)', 'nonsense']));
+    assert.equal(db.prepare('select count(*) as n from migrations').get()?.['n'], 1);
+    assert.throws(() => db.prepare('select * from u'));
   });
 });
