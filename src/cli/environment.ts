@@ -80,7 +80,7 @@ export async function findEndpoint(
   if (url === undefined || accessKeyId === undefined || secretAccessKey === undefined) {
     throw new CommandFailed(
       EXIT.NOT_RUNNING,
-      `[NOT_RUNNING] No Keyark has run on ${data} yet. Start one with \`keyark up\`, or say where it is with --data.`,
+      `[NOT_RUNNING] No Keyark runs on ${data}. Start one with \`keyark up\`, or say where it is with --data.`,
     );
   }
   return {

@@ -5,6 +5,7 @@
  */
 import type { Config } from '../config.ts';
 import { MINUTE_MS } from '../kernel/clock.ts';
+import { Failed } from '../kernel/errors.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import type { Client } from './client.ts';
 import type { Context } from './context.ts';
@@ -76,6 +77,8 @@ export async function makeReady(parts: ReadyMadeParts): Promise<ReadyMade> {
     (seen) => textOf(seen, 'State') === 'ACTIVE',
   );
 
+  step('waiting for its HSM');
+  await untilItAnswers(parts, clusterId);
   step('a user for applications');
   const { pin, generation } = await ensureUser(parts, clusterId);
   step('backing up and proving it on a second HSM');
@@ -122,6 +125,20 @@ async function initialize(parts: ReadyMadeParts, clusterId: string, csr: string)
 async function activate(parts: ReadyMadeParts, clusterId: string): Promise<void> {
   const password = await parts.customer.password('admin-password');
   await withOfficer(parts, clusterId, (officer) => officer.call('activate', { password }));
+}
+
+/** After a start the cluster is ACTIVE at once, its HSM a moment later. */
+async function untilItAnswers(parts: ReadyMadeParts, clusterId: string): Promise<void> {
+  const patience = { until: 'its HSM answers', atMostMs: STEP_MS, signal: parts.signal };
+  await waitFor(parts.context.clock, patience, async () => {
+    try {
+      return await withOfficer(parts, clusterId, (officer) => officer.call('info', {}));
+    } catch (cause) {
+      // No line yet; every other failure is told.
+      if (cause instanceof Failed && cause.code === 'CHANNEL') return undefined;
+      throw cause;
+    }
+  });
 }
 
 /** Idempotent: a user that is there already keeps its password, which is in our file. */

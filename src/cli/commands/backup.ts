@@ -83,7 +83,9 @@ function printProof({ print }: Context, answer: JsonObject): void {
   const statement = objectOf(objectOf(answer, 'Proof'), 'statement');
   const opened = objectOf(statement, 'opened');
   const counts = objectOf(opened, 'counts');
-  const tried = listOf(objectOf(statement, 'exercised'), 'tried');
+  const tried = listOf(objectOf(statement, 'exercised'), 'tried').filter(
+    (kind) => numberOf(kind, 'present') > 0,
+  );
   print.line(`${textOf(answer, 'BackupId')} is proven:`);
   print.line(
     `  opened on HSM ${textOf(statement, 'drillSerial')}, which was wiped afterwards: ` +

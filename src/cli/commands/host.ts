@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { JsonObject } from '../../kernel/types.ts';
 import { type Context, configOf, hasOption, textOption, withData, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
-import { listOf, optionalText, textOf } from '../json.ts';
+import { listOf, textOf } from '../json.ts';
 import { askOperator } from '../operator.ts';
 import { readSecret } from '../secret-input.ts';
 
@@ -62,9 +62,9 @@ function printStatus({ print }: Context, answer: JsonObject): void {
   const isEvaluation = answer['isEvaluation'] === true;
   const state = answer['areRootsLocked'] === true ? 'locked' : 'unlocked';
   print.line(`roots     ${state}${isEvaluation ? ', evaluation: not sealed by a passphrase' : ''}`);
-  for (const name of ['maker', 'owner'] as const) {
-    const value = optionalText(answer, name);
-    if (value !== undefined) print.line(`${name.padEnd(9)} ${value}`);
+  for (const name of ['makers', 'owners'] as const) {
+    const names = answer[name];
+    if (Array.isArray(names)) print.line(`${name.padEnd(9)} ${names.join(', ')}`);
   }
   print.line(`HSM code  ${textOf(answer, 'codeSha256')}`);
   const rows = listOf(answer, 'hsms').map((hsm) => [

@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander';
 import { toBase64 } from '../../kernel/bytes.ts';
 import type { JsonObject } from '../../kernel/types.ts';
 import { type Context, hasOption, textOption, withJson } from '../context.ts';
+import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { listOf, optionalText, textOf } from '../json.ts';
 import { asOfficer, type Login, withLogin } from '../officer-command.ts';
 import { APP_USER } from '../ready-made.ts';
@@ -63,29 +64,43 @@ export function addKey(program: Command, context: Context): void {
   const sign = key
     .command('sign')
     .description('sign a file with a key of the HSM; base64 on stdout')
-    .argument('<label>')
+    .argument('<key>', 'its label, or its reference 0x…')
     .argument('<file>')
-    .addOption(new Option('--mechanism <name>', 'as the HSM calls it').default('ecdsa-sha256'))
+    .addOption(new Option('--mechanism <name>', 'as the HSM calls it').default('ECDSA_SHA256'))
     .addHelpText('after', '\nExample:\n  keyark key sign tls ./message');
   withJson(withLogin(sign, APP_USER)).action(async (label: string, file: string) => {
     const data = toBase64(readFileSync(file));
     const mechanism = textOption(sign, 'mechanism');
     const answer = await asOfficer(context, sign, APP, async (officer) => {
-      const found = await allKeys(officer, label);
-      const own = found.find((each) => each['class'] !== 'public-key');
-      return officer.call('sign', { key: textOf(own ?? {}, 'id'), mechanism, data });
+      const key = await signingKey(officer, label);
+      return officer.call('sign', { key, mechanism, data });
     });
     if (hasOption(sign, 'json')) context.print.json(answer);
     else context.print.line(textOf(answer, 'signature'));
   });
 }
 
-const COLUMNS = ['label', 'class', 'type', 'id'] as const;
+/** @param wanted a label, or the HSM's own reference (`0x…`) where a label is on several keys. */
+async function signingKey(officer: Caller, wanted: string): Promise<string> {
+  if (wanted.startsWith('0x')) return wanted;
+  const found = await allKeys(officer, wanted);
+  const [own, ...others] = found.filter((each) => each['class'] !== 'public-key');
+  if (own !== undefined && others.length === 0) return textOf(own, 'key');
+  throw new CommandFailed(
+    EXIT.REFUSED,
+    own === undefined
+      ? `This user sees no key ${wanted}; \`keyark key list\` shows which there are.`
+      : `${others.length + 1} keys are called ${wanted}; name one by the last column of \`keyark key list\`.`,
+  );
+}
 
-async function allKeys(
-  officer: { call(name: string, params: JsonObject): Promise<JsonObject> },
-  label: string | undefined,
-): Promise<readonly JsonObject[]> {
+interface Caller {
+  call(name: string, params: JsonObject): Promise<JsonObject>;
+}
+
+const COLUMNS = ['label', 'class', 'type', 'key'] as const;
+
+async function allKeys(officer: Caller, label: string | undefined): Promise<readonly JsonObject[]> {
   const found: JsonObject[] = [];
   let after: string | undefined;
   do {
