@@ -11,13 +11,17 @@ import { hashProgram, noDisk, openFolder } from '../src/hsm/disk.ts';
 import { Hsm } from '../src/hsm/hsm.ts';
 import type { AdoptMessage } from '../src/hsm/protocol.ts';
 import { systemClock } from '../src/kernel/clock.ts';
+import { Failed } from '../src/kernel/errors.ts';
 import { systemRandom } from '../src/kernel/random.ts';
 import { WirePeer } from '../src/kernel/wire.ts';
 
 const EXIT = { HOST_GONE: 0, USAGE: 64, BROKEN: 70 } as const;
 
-// Before anything that could throw: a stack may hold what must not leave, so only the kind is told.
-process.on('uncaughtException', (cause) => end(EXIT.BROKEN, `broken: ${cause.name}`));
+// Before anything that could throw: a stack may hold what must not leave, so only the kind is told, or
+// the sentence of a failure that we worded ourselves.
+process.on('uncaughtException', (cause) =>
+  end(EXIT.BROKEN, cause instanceof Failed ? cause.message : `broken: ${cause.name}`),
+);
 process.on('unhandledRejection', () => end(EXIT.BROKEN, 'broken: a promise nobody waited for'));
 
 function end(code: number, why: string): never {
