@@ -11,6 +11,7 @@ import { addAws } from './commands/aws.ts';
 import { addBackup } from './commands/backup.ts';
 import { addCluster } from './commands/cluster.ts';
 import { addConfig } from './commands/config.ts';
+import { addDemo } from './commands/demo.ts';
 import { addEnv } from './commands/env.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
@@ -31,6 +32,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addServe,
   addStop,
   addStatus,
+  addDemo,
   addEnv,
   addAws,
   addCluster,
@@ -70,7 +72,7 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-function programOf(context: Context): Command {
+export function programOf(context: Context): Command {
   const program = new Command('keyark')
     .description('Your own HSM cluster, with backups that were restored before they count.')
     .version(versionText(), '-V, --version')
@@ -107,7 +109,7 @@ function addHelp(program: Command, { print }: Context): void {
       if (found === undefined) {
         throw new CommandFailed(EXIT.USAGE, `There is no command ${words.join(' ')}.`);
       }
-      print.line(found.helpInformation());
+      found.outputHelp();
     });
 }
 
