@@ -217,7 +217,10 @@ function privateKeyOf(der: Uint8Array): KeyObject {
 /** Copies of the root keys; the caller disposes of them. */
 export function rootsOf({ vendor, line, maker, owner }: DeviceRecord): Roots {
   const roots = new Roots();
-  const copy = (root: RootKey) => ({ epoch: root.epoch, key: new Secret(new Uint8Array(root.key)) });
+  const copy = (root: RootKey) => ({
+    epoch: root.epoch,
+    key: new Secret(new Uint8Array(root.key)),
+  });
   for (const root of maker?.mkbks ?? []) roots.addMkbk({ vendor, line, ...copy(root) });
   if (owner !== null) {
     for (const root of owner.akbks) roots.addAkbk({ owner: owner.owner, ...copy(root) });
