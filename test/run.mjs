@@ -26,6 +26,10 @@ const CLIENTS = {
     file: '/usr/lib/python3/dist-packages/boto3/__init__.py',
     skips: 'the API called by boto3',
   },
+  'python3-cryptography': {
+    file: '/usr/lib/python3/dist-packages/cryptography/__init__.py',
+    skips: 'the second reader of backups',
+  },
   openssl: { file: '/usr/bin/openssl', skips: 'certificates, requests and TLS seen by OpenSSL' },
   strace: { file: '/usr/bin/strace', skips: 'which files a process opens' },
   'util-linux': { file: '/usr/bin/setpriv', skips: 'what other users are refused' },
