@@ -32,7 +32,6 @@ export interface Config {
   /** The ready-made cluster of `keyark up`. */
   readonly home: {
     readonly name: string;
-    readonly hsmType: 'hsm1.medium' | 'hsm2m.medium';
     readonly mode: 'FIPS' | 'NON_FIPS';
   };
 }
@@ -210,15 +209,6 @@ const ROWS = {
     expected: 'a name of small letters, digits and hyphens, at most 31 characters',
     fallback: () => 'home',
   },
-  homeType: {
-    name: 'home.hsm_type',
-    help: 'its HSM type: hsm2m.medium or hsm1.medium',
-    flag: '--hsm-type',
-    variable: 'KEYARK_HSM_TYPE',
-    read: oneOf('hsm2m.medium', 'hsm1.medium'),
-    expected: 'hsm2m.medium or hsm1.medium',
-    fallback: () => 'hsm2m.medium',
-  },
   homeMode: {
     name: 'home.mode',
     help: 'its rules: NON_FIPS, or FIPS (the mode; nothing here is FIPS-validated)',
@@ -311,7 +301,7 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
       latestMs: latestSeconds * SECOND_MS,
     },
     log: { level: values.logLevel, format: values.logFormat },
-    home: { name: values.homeName, hsmType: values.homeType, mode: values.homeMode },
+    home: { name: values.homeName, mode: values.homeMode },
   };
 }
 

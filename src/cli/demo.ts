@@ -88,7 +88,7 @@ export async function runDemo(parts: DemoParts): Promise<readonly DemoRow[]> {
   const cluster = await step('a cluster with one HSM, initialised and activated', async () => {
     const made = await makeReady({
       ...parts,
-      home: { name: 'demo', hsmType: 'hsm2m.medium', mode: 'NON_FIPS' },
+      home: { name: 'demo', mode: 'NON_FIPS' },
     });
     return [made.clusterId, made];
   });

@@ -16,6 +16,8 @@ import { describeCluster, type Officer, withOfficer } from './officers.ts';
 import { waitFor } from './wait.ts';
 
 export const APP_USER = 'app';
+/** The only type that new clusters may have. */
+export const HSM_TYPE = 'hsm2m.medium';
 const NAME_TAG = 'keyark:name';
 /** Nothing is routed; the service places whatever subnet it is given. */
 const SUBNET = 'subnet-0000000000000001';
@@ -99,7 +101,7 @@ async function findOrCreate({ client, customer, home }: ReadyMadeParts): Promise
   );
   if (found !== undefined) return textOf(found, 'ClusterId');
   const answer = await client.aws('CreateCluster', {
-    HsmType: home.hsmType,
+    HsmType: HSM_TYPE,
     Mode: home.mode,
     SubnetIds: [SUBNET],
     TagList: [{ Key: NAME_TAG, Value: home.name }],
