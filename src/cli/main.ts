@@ -137,6 +137,10 @@ function failureCode(cause: unknown, { print }: Context): number {
     print.note(withReason(cause));
     return isAddressInUse(cause) ? EXIT.IN_USE : EXIT.FAILED;
   }
+  if (cause instanceof Error && cause.name === 'AbortError') {
+    print.note(`Not done: ${cause.cause instanceof Error ? cause.cause.message : 'interrupted'}.`);
+    return EXIT.FAILED;
+  }
   print.note(cause instanceof Error ? (cause.stack ?? cause.message) : String(cause));
   return EXIT.FAILED;
 }
