@@ -23,6 +23,7 @@ import { WirePeer } from '../src/kernel/wire.ts';
 
 const CHECKOUT = dirname(import.meta.dirname);
 const CREDENTIAL = 'keyark-roots';
+const END_TIMEOUT_MS = 3_000;
 
 const say = (line: string): void => console.error(`keyark-host: ${line}`);
 
@@ -65,14 +66,20 @@ async function runHost(flags: Flags): Promise<void> {
     say(`without ${missing.join(' and ')} (util-linux) HSMs run less confined: install it`);
   }
   const stream = new Socket({ fd: 3 });
-  // Waits are over when the control plane is: every HSM sees the host go and goes too.
-  stream.on('close', () => process.exit(0));
+  let host: Host | undefined;
+  const end = async () => {
+    // HSMs see the host go and go too; ending them first leaves nobody behind for the next start.
+    await Promise.race([host?.end(), systemClock.sleep(END_TIMEOUT_MS)]);
+    process.exit(0);
+  };
+  // Waits are over when the control plane is.
+  stream.on('close', () => void end());
   // Ctrl-C belongs to the control plane, which ends in order and then closes the channel.
   process.on('SIGINT', () => {});
-  process.on('SIGTERM', () => process.exit(0));
+  process.on('SIGTERM', () => void end());
   const code = flags.code === undefined ? await installedCode(data) : givenCode(flags.code, flags);
   const channel: { peer?: WirePeer } = {};
-  const host = await Host.start({
+  host = await Host.start({
     ...{ data, code, say },
     clock: systemClock,
     random: systemRandom,

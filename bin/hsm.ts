@@ -9,12 +9,13 @@
 import { Socket } from 'node:net';
 import { hashProgram, noDisk, openFolder } from '../src/hsm/disk.ts';
 import { Hsm } from '../src/hsm/hsm.ts';
-import type { AdoptMessage } from '../src/hsm/protocol.ts';
+import type { AdoptMessage, TakenMessage } from '../src/hsm/protocol.ts';
 import { systemClock } from '../src/kernel/clock.ts';
 import { Failed } from '../src/kernel/errors.ts';
 import { systemRandom } from '../src/kernel/random.ts';
 import { WirePeer } from '../src/kernel/wire.ts';
 
+const TAKEN: TakenMessage = { kind: 'taken' };
 const EXIT = { HOST_GONE: 0, USAGE: 64, BROKEN: 70 } as const;
 
 // Before anything that could throw: a stack may hold what must not leave, so only the kind is told, or
@@ -52,6 +53,8 @@ peer.closed.then(() => process.exit(EXIT.HOST_GONE));
 process.on('disconnect', () => process.exit(EXIT.HOST_GONE));
 process.on('message', (message, handle) => {
   if (!(handle instanceof Socket)) return;
+  // The host keeps its own end of the socket until here, so that none is lost when this process dies.
+  process.send?.(TAKEN);
   if (isAdopt(message)) hsm.adopt(handle, message.door);
   else handle.destroy();
 });

@@ -9,7 +9,7 @@ import { type ClusterId, type HsmId, parseHsmId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import { type WireCallOptions, WirePeer, type WireReply } from '../kernel/wire.ts';
 import type { DrillHsm, Fleet, FleetEvent, FleetStatus, HsmHandle } from './fleet.ts';
-import { RemoteDrill, RemoteHsm } from './handle.ts';
+import { type Reach, RemoteDrill, RemoteHsm } from './handle.ts';
 import { HostProcess } from './host-process.ts';
 
 /** How long a call waits for a host that is on its way back. */
@@ -91,11 +91,11 @@ export class LocalFleet implements Fleet, AsyncDisposable {
 
   async status(): Promise<FleetStatus> {
     // The host answers in this type; it is our own program.
-    return (await this.#call('status', {})).result as unknown as FleetStatus;
+    return (await this.ask('status', {})).result as unknown as FleetStatus;
   }
 
   async obtain(hsmId: HsmId, clusterId: ClusterId): Promise<HsmHandle> {
-    await this.#call('obtain', { hsmId, clusterId });
+    await this.ask('obtain', { hsmId, clusterId });
     return this.hsm(hsmId);
   }
 
@@ -104,18 +104,18 @@ export class LocalFleet implements Fleet, AsyncDisposable {
   }
 
   async list(): Promise<readonly { hsmId: HsmId; isRunning: boolean }[]> {
-    const { hsms } = (await this.#call('list', {})).result;
+    const { hsms } = (await this.ask('list', {})).result;
     // The host answers in this type; it is our own program.
     return hsms as unknown as readonly { hsmId: HsmId; isRunning: boolean }[];
   }
 
   async discard(hsmId: HsmId): Promise<void> {
-    await this.#call('discard', { hsmId });
+    await this.ask('discard', { hsmId });
     this.#up.delete(hsmId);
   }
 
   async drill(roots: { maker?: string; owner?: string } = {}): Promise<DrillHsm> {
-    const { drillId, serial } = (await this.#call('drill', { ...roots })).result;
+    const { drillId, serial } = (await this.ask('drill', { ...roots })).result;
     const drill = { drillId: String(drillId), serial: String(serial) };
     return new RemoteDrill(this.#reach, drill, () => this.#endDrill(drill.drillId));
   }
@@ -126,7 +126,7 @@ export class LocalFleet implements Fleet, AsyncDisposable {
     hsmId?: HsmId;
     port?: number;
   }): Promise<{ port?: number }> {
-    const { port } = (await this.#call('door', { ...door })).result;
+    const { port } = (await this.ask('door', { ...door })).result;
     return typeof port === 'number' ? { port } : {};
   }
 
@@ -142,13 +142,8 @@ export class LocalFleet implements Fleet, AsyncDisposable {
     await this.#running;
   }
 
-  readonly #reach = (
-    method: string,
-    params: JsonObject,
-    options?: WireCallOptions,
-  ): Promise<WireReply> => this.#call(method, params, options);
-
-  async #call(method: string, params: JsonObject, options?: WireCallOptions): Promise<WireReply> {
+  /** One call to the host, as it stands. @throws Refused, Failed as the host said; Failed `HOST_GONE`. */
+  async ask(method: string, params: JsonObject, options?: WireCallOptions): Promise<WireReply> {
     const peer = this.#peer ?? (await this.#nextPeer());
     try {
       const reply = await peer.call(method, params, options);
@@ -157,6 +152,8 @@ export class LocalFleet implements Fleet, AsyncDisposable {
       throw hostGone(cause, peer);
     }
   }
+
+  readonly #reach: Reach = (...call) => this.ask(...call);
 
   async #nextPeer(): Promise<WirePeer> {
     const enough = new AbortController();

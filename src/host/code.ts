@@ -131,13 +131,18 @@ export async function reachableNode(folder: string, user: SystemUser | undefined
 }
 
 /** Whether the user may execute the file and pass every folder above it. */
-export async function isReachable(path: string, user: SystemUser): Promise<boolean> {
+async function isReachable(path: string, user: SystemUser): Promise<boolean> {
   for (let at = path; ; at = dirname(at)) {
-    const found = await stat(at);
-    const shift = found.uid === user.uid ? 6 : found.gid === user.gid ? 3 : 0;
-    if (((found.mode >> shift) & 1) === 0) return false;
+    if (!(await isEnterable(at, user))) return false;
     if (dirname(at) === at) return true;
   }
+}
+
+/** Whether the user's execute bit is set: for a folder, whether it may be passed. */
+export async function isEnterable(path: string, user: SystemUser): Promise<boolean> {
+  const { mode, uid, gid } = await stat(path);
+  const shift = uid === user.uid ? 6 : gid === user.gid ? 3 : 0;
+  return ((mode >> shift) & 1) === 1;
 }
 
 /** Of installed code, to compare with what an HSM says that it runs. */

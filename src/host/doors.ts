@@ -59,7 +59,9 @@ export class Doors {
     const door = this.#open.get(clusterId);
     if (door === undefined) return;
     this.#open.delete(clusterId);
-    await Promise.all([closeServer(door.unix), door.tcp && closeServer(door.tcp.server)]);
+    // Listening ends at once. Not awaited: node would wait for connections that left with the HSM.
+    door.unix.close();
+    door.tcp?.server.close();
     await rm(join(this.#folder, clusterId), { recursive: true, force: true });
   }
 
@@ -99,11 +101,5 @@ export function listen(server: Server, where: ListenOptions): Promise<Server> {
       server.off('error', fail);
       resolve(server);
     });
-  });
-}
-
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
   });
 }

@@ -6,10 +6,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chmod, chown, lchown, lstat, mkdir, readdir } from 'node:fs/promises';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Clock } from '../kernel/clock.ts';
 import { Failed } from '../kernel/errors.ts';
-import { bundle, type HsmCode, install, reachableNode } from './code.ts';
+import { bundle, type HsmCode, install, isEnterable, reachableNode } from './code.ts';
+import { checkClustersFolder } from './doors.ts';
 import { controlPlaneUser, doorGroup, type SystemUser } from './users.ts';
 
 const BACKOFF_MS = [0, 100, 500, 2_000, 10_000] as const;
@@ -29,6 +30,8 @@ export interface GuardParts {
 
 /** Runs until `signal` aborts (the control plane is gone), then waits for the host's end. */
 export async function guard(parts: GuardParts, signal: AbortSignal): Promise<void> {
+  checkClustersFolder(join(parts.data, 'clusters'));
+  await checkWay(parts.data, parts.user);
   await shareFolders(parts.data, parts.user);
   const { host, hsm } = await installFor(parts.data, parts.checkout, parts.user);
   for (let deaths = 0; !signal.aborted; ) {
@@ -116,6 +119,19 @@ async function installFor(
     host: host.file,
     hsm: { folder: hsm.folder, bundle: hsm.file, sha256: hsm.sha256, node },
   };
+}
+
+/** A folder under somebody's private one would fail later, and say less. */
+async function checkWay(data: string, user: SystemUser): Promise<void> {
+  for (let at = dirname(data); ; at = dirname(at)) {
+    if (!(await isEnterable(at, user))) {
+      throw new Failed(
+        'START',
+        `The HSM host runs as user ${user.uid}, who may not enter ${at}. Use a data folder outside it, such as /var/lib/keyark.`,
+      );
+    }
+    if (dirname(at) === at) return;
+  }
 }
 
 /**

@@ -249,7 +249,8 @@ export class Host {
     names: { maker?: string; owner?: string },
   ): Promise<void> {
     const { errorReason } = hsm.hello;
-    if (errorReason !== undefined) throw new Failed('HSM_ERROR', `a new HSM refuses: ${errorReason}`);
+    if (errorReason !== undefined)
+      throw new Failed('HSM_ERROR', `a new HSM refuses: ${errorReason}`);
     const maker = this.roots.maker(names.maker);
     const owner = this.roots.owner(names.owner);
     const { clock, random } = this.#parts;

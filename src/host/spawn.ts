@@ -85,7 +85,8 @@ class Running implements HsmProcess {
   readonly hello: Hello;
   readonly exited: Promise<string>;
   readonly #child: ChildProcess;
-  readonly #underWay = new Set<Socket>();
+  /** In the order they were sent, which is the order in which the HSM takes them. */
+  readonly #underWay: Socket[] = [];
 
   constructor(
     child: ChildProcess,
@@ -94,10 +95,9 @@ class Running implements HsmProcess {
     this.#child = child;
     this.line = given.line;
     this.hello = given.hello;
-    // Sockets queue until the child acknowledges them; a child that dies never does.
+    this.#child.on('message', () => this.#underWay.shift()?.destroy());
     this.exited = given.exited.then((reason) => {
-      for (const socket of this.#underWay) socket.destroy();
-      this.#underWay.clear();
+      for (const socket of this.#underWay.splice(0)) socket.destroy();
       return reason;
     });
   }
@@ -106,16 +106,22 @@ class Running implements HsmProcess {
     return this.#child.pid ?? 0;
   }
 
+  /**
+   * Our end stays open until the HSM says that it has its own. Left to node (`keepOpen: false`), a socket
+   * whose receiver died before acknowledging it is never closed, and its client waits for ever.
+   */
   adopt(socket: Socket, door: AdoptMessage['door']): void {
-    if (!this.#child.connected || this.#underWay.size >= MAX_SOCKETS_UNDER_WAY) {
+    if (!this.#child.connected || this.#underWay.length >= MAX_SOCKETS_UNDER_WAY) {
       socket.destroy();
       return;
     }
     const message: AdoptMessage = { kind: 'adopt', door };
-    this.#underWay.add(socket);
-    this.#child.send(message, socket, { keepOpen: false }, (cause) => {
-      this.#underWay.delete(socket);
-      if (cause !== null) socket.destroy();
+    this.#underWay.push(socket);
+    this.#child.send(message, socket, { keepOpen: true }, (cause) => {
+      if (cause === null) return;
+      const at = this.#underWay.indexOf(socket);
+      if (at >= 0) this.#underWay.splice(at, 1);
+      socket.destroy();
     });
   }
 

@@ -3,7 +3,8 @@
  * users, so that the kernel keeps the control plane away from roots, HSM folders and memory. Started by
  * one ordinary user, everything stays that user (SECURITY.md says what that is worth).
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { Failed } from '../kernel/errors.ts';
 
 export interface SystemUser {
@@ -36,6 +37,18 @@ export function becomeUser(user: SystemUser): void {
   process.setuid?.(user.uid);
   if (process.getuid?.() !== user.uid || process.getgid?.() !== user.gid) {
     throw new Failed('START', `could not become user ${user.uid}:${user.gid}`);
+  }
+}
+
+/** @returns the folder above `path` that the user may not pass, if there is one. */
+export function blockedAt(path: string, user: SystemUser): string | undefined {
+  for (let at = dirname(resolve(path)); ; at = dirname(at)) {
+    if (existsSync(at)) {
+      const { mode, uid, gid } = statSync(at);
+      const shift = uid === user.uid ? 6 : gid === user.gid ? 3 : 0;
+      if (((mode >> shift) & 1) === 0) return at;
+    }
+    if (dirname(at) === at) return undefined;
   }
 }
 

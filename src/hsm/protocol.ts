@@ -270,5 +270,10 @@ export interface AdoptMessage {
   readonly door: 'officers' | 'pkcs11';
 }
 
+/** The HSM's answer to each: the oldest socket not yet acknowledged is its own now. */
+export interface TakenMessage {
+  readonly kind: 'taken';
+}
+
 /** Rights at the doors; one login per session. */
 export type Role = 'unactivated-admin' | 'admin' | 'crypto-user' | 'appliance-user';

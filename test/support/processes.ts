@@ -1,0 +1,68 @@
+/** Finding Keyark's real processes, to end them or look at them: by parent and command line. */
+import { readdir, readFile } from 'node:fs/promises';
+
+export interface RunningProcess {
+  readonly pid: number;
+  readonly parent: number;
+  readonly command: string;
+}
+
+async function all(): Promise<readonly RunningProcess[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(pids.map((pid) => look(Number(pid))));
+  return found.filter((one) => one !== undefined);
+}
+
+async function look(pid: number): Promise<RunningProcess | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').join(' ');
+    // The name in brackets may hold anything; state and parent follow its last bracket.
+    const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' ? undefined : { pid, parent: Number(parent), command };
+  } catch {
+    // Gone between the listing and the look.
+    return undefined;
+  }
+}
+
+export async function isAlive(pid: number): Promise<boolean> {
+  return (await look(pid)) !== undefined;
+}
+
+/** Everything below `pid`, itself included. */
+export async function family(pid: number): Promise<readonly RunningProcess[]> {
+  const everybody = await all();
+  const members = new Set([pid]);
+  for (let before = 0; before < members.size; ) {
+    before = members.size;
+    for (const one of everybody) if (members.has(one.parent)) members.add(one.pid);
+  }
+  return everybody.filter((one) => members.has(one.pid));
+}
+
+export interface FleetProcesses {
+  /** Only when the host was started as root. */
+  readonly guard: number | undefined;
+  readonly host: number;
+  /** By the id in their folder's path. */
+  readonly hsms: ReadonlyMap<string, number>;
+  readonly drills: readonly number[];
+}
+
+/** The processes of a local fleet, by what they are. */
+export async function fleetProcesses(pid: number): Promise<FleetProcesses> {
+  const members = await family(pid);
+  const hosted = members.find(({ command }) => command.includes('host.mjs'));
+  const hsms = new Map<string, number>();
+  for (const { pid: hsm, command } of members) {
+    const id = / --dir \S*\/(hsm-[^/ ]+)\//.exec(command)?.[1];
+    if (id !== undefined && !command.includes('flock')) hsms.set(id, hsm);
+  }
+  return {
+    guard: hosted === undefined ? undefined : pid,
+    host: hosted?.pid ?? pid,
+    hsms,
+    drills: members.filter(({ command }) => command.includes(' --drill')).map((one) => one.pid),
+  };
+}
