@@ -8,13 +8,14 @@ import { join } from 'node:path';
 import { composeService, type Service, type ServiceConfig } from './compose.ts';
 import { openDataFolder } from './data-folder.ts';
 import { startLocalFleet } from './fleet/local.ts';
-import { becomeUser, controlPlaneUser, isRoot } from './host/users.ts';
+import { becomeUser, blockedAt, controlPlaneUser, isRoot, type SystemUser } from './host/users.ts';
 import { systemClock } from './kernel/clock.ts';
 import { systemRandom } from './kernel/random.ts';
 import { createLog, type LogFormat, type LogLevel } from './ops/log.ts';
 
 /** `EX_TEMPFAIL`: the host is gone for good; whoever supervises this process starts it again. */
 const HOST_GONE_CODE = 75;
+const ONE_USER = '0:0';
 
 export interface ServeConfig extends ServiceConfig {
   readonly data: string;
@@ -36,7 +37,7 @@ export async function runServe(config: ServeConfig): Promise<number> {
   const random = systemRandom;
   const stopped = stopSignal();
   const log = createLog({ clock, ...config.log, write: (line) => void process.stderr.write(line) });
-  const controlPlane = isRoot() ? controlPlaneUser() : undefined;
+  const controlPlane = separateUser(config.data);
   process.umask(0o077);
   // Read before this process may have become a user who cannot.
   const tls = config.tls === undefined ? undefined : readTls(config.tls);
@@ -47,7 +48,11 @@ export async function runServe(config: ServeConfig): Promise<number> {
   });
   await forgetEnvironment(data.path);
   for (const name of ['catalog', 'access', 'vault', 'kms']) data.folder(name);
-  await using fleet = await startLocalFleet({ data: data.path, clock });
+  await using fleet = await startLocalFleet({
+    data: data.path,
+    clock,
+    ...(isRoot() && controlPlane === undefined ? { user: ONE_USER } : {}),
+  });
   if (controlPlane !== undefined) becomeUser(controlPlane);
 
   await using service = await composeService(config, {
@@ -69,6 +74,21 @@ export async function runServe(config: ServeConfig): Promise<number> {
   const end = await Promise.race([stopped, fleet.gone.then(() => 'host gone' as const)]);
   await forgetEnvironment(data.path);
   return end === 'stopped' ? 0 : HOST_GONE_CODE;
+}
+
+/**
+ * Whom the control plane becomes. As root in a folder that only root may reach there is nobody to become:
+ * everything then stays one user, which is said, because the walls are then worth less (SECURITY.md).
+ */
+function separateUser(data: string): SystemUser | undefined {
+  if (!isRoot()) return undefined;
+  const user = controlPlaneUser();
+  const blocked = blockedAt(data, user);
+  if (blocked === undefined) return user;
+  process.stderr.write(
+    `[ONE_USER] ${blocked} is closed to other users, so HSM host and control plane both run as root: the walls between them then hold against mistakes only. Use a data folder outside it, such as /var/lib/keyark, for separate users.\n`,
+  );
+  return undefined;
 }
 
 function readTls({ certFile, keyFile }: NonNullable<ServeConfig['tls']>): {

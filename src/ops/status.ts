@@ -58,6 +58,9 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
       IsEvaluation: host.isEvaluation,
       Maker: host.maker,
       Owner: host.owner,
+      // Public: what hardware certificates are checked against, with `openssl verify`.
+      MakerRoot: host.makerRoot,
+      OwnerRoot: host.ownerRoot,
     },
     CodeSha256: host.codeSha256,
     Clusters: clusters.map((cluster) => ({
