@@ -23,6 +23,7 @@ import type { JsonObject } from '../kernel/types.ts';
 import type { WireAnswer, WireHandler, WireRequest } from '../kernel/wire.ts';
 import { stateDigest } from './backup/digest.ts';
 import { openArchive } from './backup/open.ts';
+import { SCHEMA, type Schema } from './backup/records.ts';
 import { sealState } from './backup/seal.ts';
 import { countsOf, NO_COUNTS } from './counts.ts';
 import type { DeviceRecord } from './device-record.ts';
@@ -80,6 +81,8 @@ export interface HsmOptions {
   readonly emit: <Name extends keyof HsmEvents>(name: Name, params: HsmEvents[Name]) => void;
   /** Known-answer tests at power-on. */
   readonly selfTest?: () => void;
+  /** What archives are written with; `SCHEMA` unless somebody tries what a forgetful codec does. */
+  readonly schema?: Schema;
   /** We are wrong: the process that runs this HSM has to end. */
   readonly onBroken?: (cause: unknown) => void;
 }
@@ -416,7 +419,14 @@ export class Hsm {
     this.#checkLife(life);
     const { shared, local } = store.frozen();
     const roots = rootsOf(device);
-    const sealing = sealState({ shared, local, backupId, roots, random });
+    const sealing = sealState({
+      shared,
+      local,
+      backupId,
+      roots,
+      random,
+      schema: this.#options.schema ?? SCHEMA,
+    });
     let outcome: SealOutcome | undefined;
     const finish = (): SealOutcome => {
       const { sealRecord, headerSha256, bodySha256 } = sealing.finish();

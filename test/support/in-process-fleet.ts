@@ -10,6 +10,7 @@ import { enrol } from '../../src/host/enrol.ts';
 import { HsmLine } from '../../src/host/line.ts';
 import { manufacture } from '../../src/host/manufacture.ts';
 import type { Roots } from '../../src/host/roots.ts';
+import { SCHEMA, type Schema } from '../../src/hsm/backup/records.ts';
 import { type HsmDisk, memoryDisk } from '../../src/hsm/disk.ts';
 import { Hsm } from '../../src/hsm/hsm.ts';
 import type { SealOutcome } from '../../src/hsm/protocol.ts';
@@ -33,6 +34,8 @@ export interface InProcessFleetParts {
   readonly roots: Roots;
   readonly clock: Clock;
   readonly random: Random;
+  /** The codec that HSMs obtained from here write archives with. */
+  schema?: Schema;
   /** Asked before every call to an HSM, by name; throws what the test wants to happen. */
   readonly before?: (point: string) => void;
 }
@@ -90,6 +93,16 @@ export class InProcessFleet implements Fleet {
     await this.#parts.roots.createOwner(name);
   }
 
+  /** The same HSM, its durable state and all, started again with a codec that may forget. */
+  async restartWith(hsmId: HsmId, schema: Schema): Promise<void> {
+    const unit = this.#units.get(hsmId);
+    if (unit === undefined) throw new Failed('HSM_GONE', `there is no ${hsmId}`);
+    await unit.hsm.close();
+    this.#parts.schema = schema;
+    Object.assign(unit, await this.#start({ disk: unit.disk, isDrill: false, hsmId }));
+    this.#parts.schema = SCHEMA;
+  }
+
   /** The HSM itself: for tests that act as users of it. */
   inside(hsmId: HsmId): Hsm {
     const unit = this.#units.get(hsmId);
@@ -141,6 +154,7 @@ export class InProcessFleet implements Fleet {
       random,
       codeSha256: CODE_SHA256,
       isDrill: unit.isDrill,
+      schema: this.#parts.schema ?? SCHEMA,
       emit: (name, params) => hsmSide.emit(name, { ...params }),
     });
     const hsmSide = new WirePeer(inside, hsm.handlers());
