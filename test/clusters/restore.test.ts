@@ -155,3 +155,15 @@ test('an HSM replaced before initialisation makes a new CSR', async () => {
   const replaced = world.cluster(cluster.id).certificates.clusterCsr;
   assert.ok(csr !== undefined && replaced !== undefined && csr !== replaced);
 });
+
+test('an HSM deleted between initialisation and activation comes back with the customer certificate', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.initializedCluster();
+  await world.clusters.deleteHsm(SCOPE, clusterId, { hsmId });
+  await world.background.idle();
+  assert.equal(world.hsm(hsmId).state, 'DELETED', String(world.hsm(hsmId).stateMessage));
+  const { id, state, stateMessage } = await world.addHsm(clusterId);
+  assert.equal(state, 'ACTIVE', String(stateMessage));
+  await world.activate(id);
+  assert.equal(world.cluster(clusterId).state, 'ACTIVE');
+});

@@ -217,6 +217,18 @@ export class World implements AsyncDisposable {
 
   /** An ACTIVE cluster with one HSM and its first proven backup. */
   async activeCluster(): Promise<{ clusterId: ClusterId; hsmId: HsmId }> {
+    const { clusterId, hsmId } = await this.initializedCluster();
+    await this.activate(hsmId);
+    return { clusterId, hsmId };
+  }
+
+  async activate(hsmId: HsmId): Promise<void> {
+    await this.officer(hsmId, (call) => call('activate', { password: ADMIN_PASSWORD }));
+    await this.settle(hsmId);
+  }
+
+  /** One HSM, the customer's certificate installed, no password set. */
+  async initializedCluster(): Promise<{ clusterId: ClusterId; hsmId: HsmId }> {
     const { cluster } = await this.clusters.create(SCOPE, {
       hsmType: 'hsm2m.medium',
       subnetIds: ['subnet-00000001', 'subnet-00000002'],
@@ -239,8 +251,6 @@ export class World implements AsyncDisposable {
       trustAnchor: authority.certificate,
     });
     await this.background.idle();
-    await this.officer(hsm.id, (call) => call('activate', { password: ADMIN_PASSWORD }));
-    await this.settle(hsm.id);
     return { clusterId: cluster.id, hsmId: hsm.id };
   }
 
