@@ -72,13 +72,29 @@ function checkVersion(path: string, clock: Clock, own: (file: string) => string)
     own(file);
     return;
   }
-  const { version } = JSON.parse(readFileSync(file, 'utf8')) as Marker;
+  const version = versionIn(file);
   if (version > DATA_VERSION) {
     throw new Refused(
       'WrongState',
       `[NEWER_DATA] ${path} was written by a newer Keyark (data version ${version}; this one knows ${DATA_VERSION}). Nothing was touched. Start it with the version that wrote it.`,
     );
   }
+}
+
+/** @throws Failed `START` for a file that is not ours. */
+function versionIn(file: string): number {
+  try {
+    const marker: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    const version =
+      typeof marker === 'object' && marker !== null && 'version' in marker ? marker.version : null;
+    if (Number.isSafeInteger(version)) return Number(version);
+  } catch {
+    // Said below, in words that help: what JSON.parse says does not.
+  }
+  throw new Failed(
+    'START',
+    `${file} is damaged: it does not say which version wrote this folder. Nothing was touched.`,
+  );
 }
 
 /** An exclusive SQLite transaction is a lock that the kernel releases when the process dies. */

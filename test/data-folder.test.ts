@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { DATA_VERSION, openDataFolder } from '../src/data-folder.ts';
+import { systemClock } from '../src/kernel/clock.ts';
+import { temporaryFolder } from './support/service.ts';
+
+const clock = systemClock;
+const open = (path: string) => openDataFolder(path, { clock, pid: process.pid });
+
+test('a folder that a newer version wrote is refused, and nothing in it is touched', async () => {
+  await using temp = await temporaryFolder();
+  const path = join(temp.path, 'data');
+  open(path)[Symbol.dispose]();
+  const newer = `${JSON.stringify({ version: DATA_VERSION + 1, createdAt: 'later' })}\n`;
+  writeFileSync(join(path, 'keyark.json'), newer);
+  const before = readdirSync(path).sort();
+  assert.throws(() => open(path), {
+    code: 'WrongState',
+    message: /NEWER_DATA.*Nothing was touched/,
+  });
+  assert.equal(readFileSync(join(path, 'keyark.json'), 'utf8'), newer);
+  assert.deepEqual(readdirSync(path).sort(), before);
+});
+
+test('a folder whose version cannot be read is refused with a sentence', async () => {
+  await using temp = await temporaryFolder();
+  const path = join(temp.path, 'data');
+  open(path)[Symbol.dispose]();
+  for (const text of ['', 'not json', '{"version":"one"}', '[]']) {
+    writeFileSync(join(path, 'keyark.json'), text);
+    assert.throws(() => open(path), { code: 'START', message: /keyark\.json.*damaged/ });
+  }
+});
+
+test('a folder in use is refused, and free again when its process was killed', async () => {
+  await using temp = await temporaryFolder();
+  const path = join(temp.path, 'data');
+  const program = `
+    import { openDataFolder } from ${JSON.stringify(join(import.meta.dirname, '../src/data-folder.ts'))};
+    import { systemClock as clock } from ${JSON.stringify(join(import.meta.dirname, '../src/kernel/clock.ts'))};
+    globalThis.folder = openDataFolder(${JSON.stringify(path)}, { clock, pid: process.pid });
+    console.log('open');
+    setInterval(() => {}, 1000);
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout, 'data');
+  assert.throws(() => open(path), {
+    code: 'Conflict',
+    message: new RegExp(`process ${child.pid},`),
+  });
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  open(path)[Symbol.dispose]();
+});
