@@ -24,6 +24,8 @@ import { WirePeer } from '../src/kernel/wire.ts';
 const CHECKOUT = dirname(import.meta.dirname);
 const CREDENTIAL = 'keyark-roots';
 const END_TIMEOUT_MS = 3_000;
+/** Not 0, which says that the control plane hung up. */
+const TERMINATED_CODE = 143;
 
 const say = (line: string): void => console.error(`keyark-host: ${line}`);
 
@@ -41,6 +43,8 @@ async function main(): Promise<void> {
   const user = flags.user === undefined ? hostUser() : parseUser(flags.user);
   if (isRoot() && user.uid !== 0) {
     const control = new AbortController();
+    // Nothing comes over the guard's own pipe but its end, which tells more surely than IPC's.
+    new Socket({ fd: 3 }).on('close', () => control.abort()).resume();
     process.on('disconnect', () => control.abort());
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => control.abort());
     await guard(
@@ -67,16 +71,16 @@ async function runHost(flags: Flags): Promise<void> {
   }
   const stream = new Socket({ fd: 3 });
   let host: Host | undefined;
-  const end = async () => {
+  const end = async (code: number) => {
     // HSMs see the host go and go too; ending them first leaves nobody behind for the next start.
     await Promise.race([host?.end(), systemClock.sleep(END_TIMEOUT_MS)]);
-    process.exit(0);
+    process.exit(code);
   };
   // Waits are over when the control plane is.
-  stream.on('close', () => void end());
+  stream.on('close', () => void end(0));
   // Ctrl-C belongs to the control plane, which ends in order and then closes the channel.
   process.on('SIGINT', () => {});
-  process.on('SIGTERM', () => void end());
+  process.on('SIGTERM', () => void end(TERMINATED_CODE));
   const code = flags.code === undefined ? await installedCode(data) : givenCode(flags.code, flags);
   const channel: { peer?: WirePeer } = {};
   host = await Host.start({

@@ -144,6 +144,8 @@ export class LocalFleet implements Fleet, AsyncDisposable {
 
   /** One call to the host, as it stands. @throws Refused, Failed as the host said; Failed `HOST_GONE`. */
   async ask(method: string, params: JsonObject, options?: WireCallOptions): Promise<WireReply> {
+    // A connection that broke in this very turn is not yet known as lost.
+    if (this.#peer?.isClosed) this.#lost(this.#peer);
     const peer = this.#peer ?? (await this.#nextPeer());
     try {
       const reply = await peer.call(method, params, options);

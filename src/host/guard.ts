@@ -15,7 +15,7 @@ import { controlPlaneUser, doorGroup, type SystemUser } from './users.ts';
 
 const BACKOFF_MS = [0, 100, 500, 2_000, 10_000] as const;
 const LONG_LIFE_MS = 60_000;
-const END_TIMEOUT_MS = 10_000;
+const END_TIMEOUT_MS = 6_000;
 
 export interface GuardParts {
   readonly data: string;
@@ -36,8 +36,9 @@ export async function guard(parts: GuardParts, signal: AbortSignal): Promise<voi
   const { host, hsm } = await installFor(parts.data, parts.checkout, parts.user);
   for (let deaths = 0; !signal.aborted; ) {
     const since = parts.clock.now();
-    const { reason, wasReady } = await runHost(parts, host, hsm, signal);
-    if (signal.aborted) return;
+    const { reason, wasReady, isDone } = await runHost(parts, host, hsm, signal);
+    // A host that ends by itself was hung up on, perhaps before this process noticed the same.
+    if (signal.aborted || isDone) return;
     // What never worked is a mistake to be told, not a fault to be ridden out.
     if (!wasReady && deaths === 0) throw new Failed('START', reason);
     parts.say(`the host is down: ${reason}`);
@@ -53,7 +54,7 @@ async function runHost(
   host: string,
   hsm: HsmCode,
   signal: AbortSignal,
-): Promise<{ reason: string; wasReady: boolean }> {
+): Promise<{ reason: string; wasReady: boolean; isDone: boolean }> {
   const args = ['--data', parts.data, '--code', hsm.bundle, '--node', hsm.node];
   const child = spawn(hsm.node, ['--disable-sigusr1', host, ...args], {
     cwd: hsm.folder,
@@ -89,7 +90,7 @@ async function runHost(
   signal.addEventListener('abort', ending, { once: true });
   try {
     const reason = await exited;
-    return { reason, wasReady };
+    return { reason, wasReady, isDone: child.exitCode === 0 };
   } finally {
     isOver.abort();
     signal.removeEventListener('abort', ending);
