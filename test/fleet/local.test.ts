@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -333,5 +333,30 @@ describe('locked roots', () => {
     assert.equal((await fleet.hsm(hsmId).hello()).lifecycle, 'BLANK');
     await using drill = await fleet.drill();
     assert.match(drill.serial, /^KA/);
+  });
+
+  it('open by themselves with a systemd credential', async () => {
+    await using temp = await tempFolder();
+    await using credentials = await tempFolder();
+    await writeFile(join(credentials.path, 'keyark-roots'), 'correct horse battery\n');
+    const before = process.env['CREDENTIALS_DIRECTORY'];
+    process.env['CREDENTIALS_DIRECTORY'] = credentials.path;
+    try {
+      for (const _ of ['the first start', 'the next']) {
+        await using fleet = await start(temp.path);
+        const { areRootsLocked, isEvaluation } = await fleet.status();
+        assert.deepEqual(
+          { areRootsLocked, isEvaluation },
+          { areRootsLocked: false, isEvaluation: false },
+        );
+      }
+    } finally {
+      if (before === undefined) delete process.env['CREDENTIALS_DIRECTORY'];
+      else process.env['CREDENTIALS_DIRECTORY'] = before;
+    }
+    await using fleet = await start(temp.path);
+    assert.equal((await fleet.status()).areRootsLocked, true);
+    await operator(temp.path, 'unlock', { passphrase: 'correct horse battery' });
+    assert.equal((await fleet.status()).areRootsLocked, false);
   });
 });
