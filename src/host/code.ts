@@ -29,7 +29,8 @@ const BUNDLES = { hsm: HSM_SOURCES, host: HOST_SOURCES } as const;
  */
 export async function bundle(checkout: string, program: keyof typeof BUNDLES): Promise<Uint8Array> {
   const kept = join(checkout, 'dist', `${program}.mjs`);
-  const ready = await readIfThere(kept);
+  // One that another user keeps to himself counts as none.
+  const ready = await readIfThere(kept).catch(() => undefined);
   const sources = await hashSources(checkout, BUNDLES[program]);
   if (sources === undefined) {
     if (ready === undefined)
@@ -44,6 +45,9 @@ export async function bundle(checkout: string, program: keyof typeof BUNDLES): P
   try {
     await makeFolder(dirname(kept), 0o755);
     await writeDurably(kept, built, 0o644);
+    // The host's umask is narrow; the next user of this checkout shall find the bundle too.
+    chmodSync(dirname(kept), 0o755);
+    chmodSync(kept, 0o644);
   } catch {
     // A checkout that belongs to somebody else: building again at the next start costs 0.1 s.
   }
