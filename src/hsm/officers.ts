@@ -40,6 +40,9 @@ export interface OfficerContext {
 }
 
 /** One per HSM: what all its officers' sessions share. */
+/** On one connection: a stranger at the door makes no more than these wait. */
+const MAX_CALLS_UNDER_WAY = 32;
+
 export class Officers {
   readonly #context: OfficerContext;
   readonly #sessions = new Sessions();
@@ -79,7 +82,7 @@ export class Officers {
       // Entries of a table whose keys are OfficerCall.
       ({ params }) => this.#answer(name as OfficerCall, row, session, params),
     ]);
-    const peer = new WirePeer(stream, new Map(handlers));
+    const peer = new WirePeer(stream, new Map(handlers), () => {}, { calls: MAX_CALLS_UNDER_WAY });
     peer.closed.then(
       () => session.end('the connection closed'),
       () => session.end('the connection broke'),
