@@ -39,10 +39,10 @@ export interface OfficerContext {
   frozenBecause(): string | null;
 }
 
-/** One per HSM: what all its officers' sessions share. */
 /** On one connection: a stranger at the door makes no more than these wait. */
 const MAX_CALLS_UNDER_WAY = 32;
 
+/** One per HSM: what all its officers' sessions share. */
 export class Officers {
   readonly #context: OfficerContext;
   readonly #sessions = new Sessions();
