@@ -12,6 +12,7 @@ import type { RegionStorage } from './backups/storage.ts';
 import type { Catalog } from './catalog/catalog.ts';
 import { openCatalog } from './catalog/sqlite.ts';
 import { type Clusters, createClusters } from './clusters/clusters.ts';
+import { retryDeletions } from './clusters/delete-hsm.ts';
 import type { ClusterDeps } from './clusters/deps.ts';
 import { feedFollowers } from './clusters/feed.ts';
 import { handleFleetEvent } from './clusters/hsm-events.ts';
@@ -88,6 +89,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     background,
     policy: config.schedule,
     onProven: (backup) => feedFollowers(clusterDeps, backup),
+    onMinute: () => retryDeletions(clusterDeps),
   });
 
   const native = createStatus({

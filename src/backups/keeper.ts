@@ -20,7 +20,7 @@ import {
 } from './schedule.ts';
 
 const TICK_MS = SECOND_MS;
-const PURGE_EVERY_TICKS = 60;
+const TICKS_A_MINUTE = 60;
 
 export interface KeeperDeps {
   readonly catalog: Catalog;
@@ -30,6 +30,8 @@ export interface KeeperDeps {
   readonly policy: SchedulePolicy;
   /** What else must happen once a backup is proven: other HSMs of the cluster are fed from it. */
   readonly onProven: (backup: ReadyBackup) => Promise<void>;
+  /** Whatever else wants to be looked at now and then. */
+  readonly onMinute: () => void;
 }
 
 export class Keeper {
@@ -71,8 +73,9 @@ export class Keeper {
   tick(): void {
     const due = dueBackups(this.#facts(), this.#deps.clock.now(), this.#deps.policy);
     for (const backup of due) this.#start(backup);
-    if (this.#ticks % PURGE_EVERY_TICKS === 0) {
+    if (this.#ticks % TICKS_A_MINUTE === 0) {
       this.#deps.background.run('purge', () => this.#deps.backups.purgeDue());
+      this.#deps.onMinute();
     }
     this.#ticks += 1;
   }

@@ -46,24 +46,47 @@ function isSelected(hsm: Hsm, which: HsmSelector): boolean {
   return 'eniId' in which ? hsm.eniId === which.eniId : hsm.eniIp === which.eniIp;
 }
 
-/** Also called for rows that a dead process left in DELETE_IN_PROGRESS. */
+/** Also called for rows that were left in DELETE_IN_PROGRESS, by a dead process or a host that failed. */
 export function finishDeleteHsm(deps: ClusterDeps, before: Hsm): Promise<void> {
   return deps.turns.run(before.clusterId, async () => {
     try {
-      if (mayHoldState(deps, before)) {
-        const backup = await deps.backups.take(before.clusterId, 'before-delete-hsm');
-        await handOver(deps, before, backup);
-      }
-      await deps.fleet.discard(before.id);
+      await backUpFirst(deps, before);
     } catch (cause) {
       moveHsm(deps, before.id, before.state === 'DEGRADED' ? 'DEGRADED' : 'ACTIVE', {
         why: `Not deleted: the backup before it failed. ${messageOf(cause)}`,
       });
       return;
     }
+    try {
+      await deps.fleet.discard(before.id);
+    } catch (cause) {
+      // Half-way is no state to serve from: it is finished by `retryDeletions`.
+      moveHsm(deps, before.id, 'DELETE_IN_PROGRESS', {
+        why: `Backed up, not removed yet: ${messageOf(cause)}`,
+      });
+      return;
+    }
     moveHsm(deps, before.id, 'DELETED', { takesWrites: false });
     forgetCsr(deps, before.clusterId);
   });
+}
+
+/** HSMs whose removal did not come to its end; called once a minute. */
+export function retryDeletions(deps: ClusterDeps): void {
+  const stuck = deps.catalog
+    .read((reader) => reader.hsmsIn(['DELETE_IN_PROGRESS']))
+    .filter(({ stateMessage }) => stateMessage !== undefined);
+  for (const hsm of stuck) {
+    deps.background.run(`delete ${hsm.id}`, () => finishDeleteHsm(deps, hsm));
+  }
+}
+
+/** An HSM that the host no longer has was removed already, which only ever happens after its backup. */
+async function backUpFirst(deps: ClusterDeps, hsm: Hsm): Promise<void> {
+  const known = await deps.fleet.list();
+  if (!known.some(({ hsmId }) => hsmId === hsm.id) || !mayHoldState(deps, hsm)) return;
+  const backup = await deps.backups.take(hsm.clusterId, 'before-delete-hsm');
+  await handOver(deps, hsm, backup);
 }
 
 /**

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Keeper } from '../../src/backups/keeper.ts';
 import { DEFAULT_SCHEDULE, type SchedulePolicy } from '../../src/backups/schedule.ts';
+import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
 import { feedFollowers } from '../../src/clusters/feed.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/kernel/clock.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
@@ -15,6 +16,7 @@ function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keep
     background: world.background,
     policy,
     onProven: (backup) => feedFollowers(world.deps, backup),
+    onMinute: () => retryDeletions(world.deps),
   });
   return keeper;
 }
