@@ -1,7 +1,8 @@
 /** The operations that are served: checked request in, one call of a face, wire shape out. */
 import type { Backups } from '../backups/backups.ts';
 import type { BackupQuery, ClusterQuery, PageRequest, Scope } from '../catalog/catalog.ts';
-import type { Clusters, HsmSelector } from '../clusters/clusters.ts';
+import type { Clusters } from '../clusters/clusters.ts';
+import type { HsmSelector } from '../clusters/requests.ts';
 import type { HsmType } from '../hsm/protocol.ts';
 import { Refused } from '../kernel/errors.ts';
 import { parseBackupId, parseClusterId, parseHsmId } from '../kernel/ids.ts';

@@ -5,7 +5,7 @@
 import { resourceArn } from '../aws/arn.ts';
 import type { Backup } from '../backups/backup.ts';
 import type { Cluster, Hsm } from '../clusters/cluster.ts';
-import type { ClusterView } from '../clusters/clusters.ts';
+import type { ClusterView } from '../clusters/requests.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
 
 const MAX_STATE_MESSAGE = 300;

@@ -1,45 +1,22 @@
 /** The face of `clusters/`: what the API and the loops may ask. One verb a file behind it. */
 import type { ClusterQuery, Page, PageRequest, Scope } from '../catalog/catalog.ts';
-import type { HsmMode, HsmType } from '../hsm/protocol.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
-import type { Cluster, ClusterState, Hsm } from './cluster.ts';
+import type { ClusterState, Hsm } from './cluster.ts';
 import { createCluster } from './create.ts';
 import { createHsm } from './create-hsm.ts';
 import { deleteHsm } from './delete-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
-import { type InitializeRequest, initializeCluster } from './initialize.ts';
+import { initializeCluster } from './initialize.ts';
 import { modifyRetention } from './modify.ts';
 import { removeCluster } from './remove.ts';
+import type {
+  ClusterView,
+  CreateClusterRequest,
+  CreateHsmRequest,
+  HsmSelector,
+  InitializeRequest,
+} from './requests.ts';
 import { viewOf } from './rows.ts';
-
-export interface CreateClusterRequest {
-  readonly hsmType: HsmType;
-  readonly subnetIds: readonly string[];
-  /** Backup id or ARN, as the caller wrote it. */
-  readonly sourceBackup?: string;
-  readonly retentionDays?: number;
-  readonly mode?: HsmMode;
-  readonly networkType?: 'IPV4' | 'DUALSTACK';
-  readonly tags: ReadonlyMap<string, string>;
-}
-
-export interface CreateHsmRequest {
-  readonly clusterId: ClusterId;
-  readonly availabilityZone: string;
-  readonly ipAddress?: string;
-}
-
-/** Exactly one of the three. */
-export type HsmSelector =
-  | { readonly hsmId: HsmId }
-  | { readonly eniId: string }
-  | { readonly eniIp: string };
-
-/** A cluster with its live HSMs: what DescribeClusters shows. */
-export interface ClusterView {
-  readonly cluster: Cluster;
-  readonly hsms: readonly Hsm[];
-}
 
 /**
  * All of them throw Refused (`InvalidRequest`, `NotFound`, `WrongState`, `LimitExceeded`) before anything

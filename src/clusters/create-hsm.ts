@@ -9,9 +9,9 @@ import { Refused } from '../kernel/errors.ts';
 import { newHsmId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Cluster, ClusterCertificates, Hsm } from './cluster.ts';
-import type { CreateHsmRequest } from './clusters.ts';
 import type { ClusterDeps } from './deps.ts';
 import { chooseAddress, eniIdOf } from './network.ts';
+import type { CreateHsmRequest } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
 import { sourceFor } from './source.ts';
 

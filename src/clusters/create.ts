@@ -5,10 +5,10 @@ import type { HsmMode, HsmType } from '../hsm/protocol.ts';
 import { Refused } from '../kernel/errors.ts';
 import { newClusterId, parseBackupId } from '../kernel/ids.ts';
 import type { Cluster } from './cluster.ts';
-import type { ClusterView, CreateClusterRequest } from './clusters.ts';
 import type { ClusterDeps } from './deps.ts';
 import { checkRetention, DEFAULT_RETENTION_DAYS } from './modify.ts';
 import { placeSubnets, securityGroupOf, vpcIdOf } from './network.ts';
+import type { ClusterView, CreateClusterRequest } from './requests.ts';
 import { moveCluster, viewOf } from './rows.ts';
 
 /** Backup's type and mode → the type and mode of clusters it may become (one way only). */

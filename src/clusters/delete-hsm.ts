@@ -7,9 +7,9 @@ import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { Hsm } from './cluster.ts';
-import type { HsmSelector } from './clusters.ts';
 import type { ClusterDeps } from './deps.ts';
 import { feed } from './feed.ts';
+import type { HsmSelector } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
 
 export async function deleteHsm(

@@ -5,14 +5,9 @@ import type { ClusterId } from '../kernel/ids.ts';
 import { checkCustomerChain } from './certificates.ts';
 import type { ClusterState, Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
+import type { InitializeRequest } from './requests.ts';
 import { messageOf, moveCluster, ownCluster } from './rows.ts';
 import { moved } from './states.ts';
-
-export interface InitializeRequest {
-  readonly clusterId: ClusterId;
-  readonly signedCert: string;
-  readonly trustAnchor: string;
-}
 
 export async function initializeCluster(
   deps: ClusterDeps,

@@ -2,8 +2,8 @@
 import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId } from '../kernel/ids.ts';
-import type { ClusterView } from './clusters.ts';
 import type { ClusterDeps } from './deps.ts';
+import type { ClusterView } from './requests.ts';
 import { moveCluster, ownCluster, viewOf } from './rows.ts';
 import { moved } from './states.ts';
 

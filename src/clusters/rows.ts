@@ -3,8 +3,8 @@ import type { CatalogReader, Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { Cluster, ClusterState, Hsm, HsmState } from './cluster.ts';
-import type { ClusterView } from './clusters.ts';
 import type { ClusterDeps } from './deps.ts';
+import type { ClusterView } from './requests.ts';
 import { moved } from './states.ts';
 
 /** StateMessage is 300 characters on the wire. */
