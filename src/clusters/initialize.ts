@@ -1,7 +1,6 @@
 /** InitializeCluster: the customer's CA signed the CSR that was made inside the HSM. */
 import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
-import type { ClusterId } from '../kernel/ids.ts';
 import { checkCustomerChain } from './certificates.ts';
 import type { ClusterState, Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
