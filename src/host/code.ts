@@ -97,7 +97,10 @@ async function sourceFiles(path: string): Promise<readonly string[]> {
   return inside.filter((name) => name.endsWith('.ts')).map((name) => join(path, name));
 }
 
-/** Puts a program under `folder/HASH/`, readable by all who reach it and writable by nobody. */
+/**
+ * Puts a program under `folder/HASH/`, readable by all who reach it. The folder stays its owner's: as root
+ * that is root, and an ordinary user must be able to remove his data folder like any other.
+ */
 export async function install(
   folder: string,
   name: string,
@@ -109,11 +112,10 @@ export async function install(
   const there = await readIfThere(file);
   if (there === undefined || createHash('sha256').update(there).digest('hex') !== sha256) {
     await makeFolder(home, 0o755);
-    chmodSync(home, 0o755);
     await writeDurably(file, text, 0o444);
   }
   chmodSync(file, 0o444);
-  chmodSync(home, 0o555);
+  chmodSync(home, 0o755);
   return { folder: home, file, sha256 };
 }
 

@@ -63,7 +63,7 @@ describe('install()', () => {
     assert.equal(installed.sha256, createHash('sha256').update(text).digest('hex'));
     assert.equal(hashCode(installed.file), installed.sha256);
     assert.equal((await stat(installed.file)).mode & 0o777, 0o444);
-    assert.equal((await stat(installed.folder)).mode & 0o777, 0o555);
+    assert.equal((await stat(installed.folder)).mode & 0o777, 0o755);
     await chmod(installed.folder, 0o755);
     await chmod(installed.file, 0o644);
     await writeFile(installed.file, 'another program');
