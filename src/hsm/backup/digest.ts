@@ -154,8 +154,10 @@ class CanonicalForm {
     // Only read by names that Object.keys gave, so what comes out is some own property.
     const properties = value as Readonly<Record<string, unknown>>;
     let names = Object.keys(value);
-    if (names.some((name) => properties[name] === undefined)) {
-      names = names.filter((name) => properties[name] !== undefined);
+    for (const name of names) {
+      if (properties[name] !== undefined) continue;
+      names = names.filter((each) => properties[each] !== undefined);
+      break;
     }
     this.#head(LETTER.object, names.length);
     for (const name of ascending(names, compareText)) {
@@ -181,11 +183,12 @@ function isPlain(value: object): boolean {
 
 /** Sorts in place unless there is nothing to do, which is most of the time. */
 function ascending<Key>(keys: Key[], compare: (a: Key, b: Key) => number): Key[] {
-  const isSorted = keys.every((key, i) => {
-    const previous = i === 0 ? undefined : keys[i - 1];
-    return previous === undefined || compare(previous, key) < 0;
-  });
-  return isSorted ? keys : keys.sort(compare);
+  let previous: Key | undefined;
+  for (const key of keys) {
+    if (previous !== undefined && compare(previous, key) >= 0) return keys.sort(compare);
+    previous = key;
+  }
+  return keys;
 }
 
 function compareKeys(a: unknown, b: unknown): number {

@@ -111,9 +111,10 @@ export class ByteReader {
   #at: number;
   readonly #end: number;
 
-  constructor(bytes: Uint8Array, from = 0, end = bytes.length) {
-    this.#bytes = asBuffer(bytes);
-    this.#plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  /** A part looks through its `whole`'s views: making its own would take longer than reading. */
+  constructor(bytes: Uint8Array, from = 0, end = bytes.length, whole?: ByteReader) {
+    this.#bytes = whole?.#bytes ?? asBuffer(bytes);
+    this.#plain = whole?.#plain ?? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = from;
     this.#end = end;
   }
@@ -161,7 +162,7 @@ export class ByteReader {
 
   part(length: number): ByteReader {
     const at = this.#advance(length);
-    return new ByteReader(this.#bytes, at, at + length);
+    return new ByteReader(this.#bytes, at, at + length, this);
   }
 
   end(): void {
@@ -410,16 +411,29 @@ function writeAttribute(attribute: AttributeValue, into: ByteWriter): void {
   else into.raw(attribute.value);
 }
 
+/** Records are values, so equal attributes may be one: a full HSM holds half a million, most of them these. */
+const TRUE: AttributeValue = { type: 'bool', value: true };
+const FALSE: AttributeValue = { type: 'bool', value: false };
+/** Covers classes, key types, lengths and the mechanisms that keys are made with. */
+const SHARED_ULONGS = 8_192;
+const ulongs = new Map<number, AttributeValue>();
+
+function ulongOf(value: number): AttributeValue {
+  const known = ulongs.get(value);
+  if (known !== undefined) return known;
+  const made: AttributeValue = { type: 'ulong', value };
+  if (value < SHARED_ULONGS) ulongs.set(value, made);
+  return made;
+}
+
 function readAttribute(sort: number, length: number, from: ByteReader): AttributeValue {
   if (sort === SORT.bytes) {
     return { type: 'bytes', value: from.bytes(atMost(length, MAX_ATTRIBUTE_BYTES)) };
   }
-  if (sort === SORT.ulong && length === NUMBER_BYTES) {
-    return { type: 'ulong', value: from.number() };
-  }
+  if (sort === SORT.ulong && length === NUMBER_BYTES) return ulongOf(from.number());
   if (sort === SORT.bool && length === 1) {
     const value = from.u8();
-    if (value <= 1) return { type: 'bool', value: value === 1 };
+    if (value <= 1) return value === 1 ? TRUE : FALSE;
   }
   throw new MalformedRecord('an attribute of no known sort');
 }
