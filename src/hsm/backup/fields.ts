@@ -113,8 +113,11 @@ export class ByteReader {
 
   /** A part looks through its `whole`'s views: making its own would take longer than reading. */
   constructor(bytes: Uint8Array, from = 0, end = bytes.length, whole?: ByteReader) {
-    this.#bytes = whole?.#bytes ?? asBuffer(bytes);
-    this.#plain = whole?.#plain ?? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = whole === undefined ? asBuffer(bytes) : whole.#bytes;
+    this.#plain =
+      whole === undefined
+        ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+        : whole.#plain;
     this.#at = from;
     this.#end = end;
   }
