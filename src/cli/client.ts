@@ -1,6 +1,7 @@
 /** Signed calls to a running service: the same door that every other client uses. */
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import { rootCertificates } from 'node:tls';
 import { signRequest } from '../aws/sign.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { SECOND_MS } from '../kernel/clock.ts';
@@ -56,7 +57,7 @@ export class Client {
   }
 
   async #call(target: string, params: JsonObject): Promise<JsonObject> {
-    const { url, region, accessKeyId, secretAccessKey } = this.endpoint;
+    const { url, region, accessKeyId, secretAccessKey, ca } = this.endpoint;
     const body = JSON.stringify(params);
     const headers = await signRequest({
       endpoint: url,
@@ -66,7 +67,7 @@ export class Client {
       key: { accessKeyId, secretAccessKey },
       clock: this.#clock,
     });
-    const { status, text } = await post(url, headers, body);
+    const { status, text } = await post({ url, ca }, headers, body);
     const answer = parseAnswer(text, url);
     if (status === 200) return answer;
     const type = optionalText(answer, '__type') ?? `status ${status}`;
@@ -92,7 +93,7 @@ function parseAnswer(text: string, url: URL): JsonObject {
 }
 
 function post(
-  url: URL,
+  { url, ca }: { readonly url: URL; readonly ca: string | undefined },
   headers: Readonly<Record<string, string>>,
   body: string,
 ): Promise<{ status: number; text: string }> {
@@ -100,7 +101,13 @@ function post(
     const request = url.protocol === 'https:' ? requestHttps : requestHttp;
     const outgoing = request(
       url,
-      { method: 'POST', headers, agent: false, timeout: CALL_TIMEOUT_MS },
+      {
+        method: 'POST',
+        headers,
+        agent: false,
+        timeout: CALL_TIMEOUT_MS,
+        ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
+      },
       (answer) => {
         const parts: Buffer[] = [];
         let bytes = 0;
@@ -117,6 +124,11 @@ function post(
     );
     outgoing.on('timeout', () => outgoing.destroy(new Error('no answer in time')));
     outgoing.on('error', (cause) => {
+      if ('code' in cause && /CERT|SELF_SIGNED|UNABLE_TO/.test(String(cause.code))) {
+        const text = `[UNTRUSTED] What answers at ${url.origin} shows a certificate that nothing here vouches for. Give its CA: AWS_CA_BUNDLE=FILE, or --tls-cert in the settings. Nothing was sent.`;
+        reject(new CommandFailed(EXIT.REFUSED, text, { cause }));
+        return;
+      }
       const why = cause.message === '' ? 'no answer' : cause.message;
       reject(
         new CommandFailed(

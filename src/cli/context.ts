@@ -69,8 +69,9 @@ export async function clientOf(
   context: Context,
   command: Command,
 ): Promise<{ client: Client; data: string; clusterId: string | undefined }> {
-  const { data } = configOf(context, command).config;
-  const endpoint = await findEndpoint(data, context.around.env);
+  const { config } = configOf(context, command);
+  const { data } = config;
+  const endpoint = await findEndpoint(config, context.around.env);
   const fromFile = (await readEnvironment(data))?.get('KEYARK_CLUSTER_ID');
   return {
     client: new Client(endpoint, context.clock),

@@ -4,6 +4,7 @@
  */
 import { chown, open, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Config } from '../config.ts';
 import { CommandFailed, EXIT } from './exit-codes.ts';
 
 /** Where a service answers, and as whom we ask. */
@@ -12,6 +13,8 @@ export interface Endpoint {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** PEM: what the service's certificate may chain to, besides what Node trusts. */
+  readonly ca?: string;
 }
 
 type Variables = ReadonlyMap<string, string>;
@@ -69,7 +72,7 @@ export async function addToEnvironment(data: string, added: Variables): Promise<
 
 /** @throws CommandFailed `NOT_RUNNING` when there is nothing to ask. */
 export async function findEndpoint(
-  data: string,
+  { data, tls }: Pick<Config, 'data' | 'tls'>,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Endpoint> {
   const fromFile = await readEnvironment(data);
@@ -83,11 +86,14 @@ export async function findEndpoint(
       `[NOT_RUNNING] No Keyark runs on ${data}. Start one with \`keyark up\`, or say where it is with --data.`,
     );
   }
+  // The variable that AWS's own tools read; on the service's machine its certificate is known anyway.
+  const caFile = variables.get('AWS_CA_BUNDLE') ?? env['AWS_CA_BUNDLE'] ?? tls?.certFile;
   return {
     url: new URL(url),
     region: variables.get('AWS_REGION') ?? 'us-east-1',
     accessKeyId,
     secretAccessKey,
+    ...(caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') }),
   };
 }
 

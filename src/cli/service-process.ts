@@ -71,7 +71,7 @@ export async function clientOf(
       return mark === undefined || mark === before ? undefined : mark;
     },
   );
-  return new Client(await findEndpoint(config.data, {}), context.clock);
+  return new Client(await findEndpoint(config, {}), context.clock);
 }
 
 function holdLines(child: ChildProcess, { print }: Context): { release(): void } {

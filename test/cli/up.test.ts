@@ -1,5 +1,6 @@
 /** `keyark up` as a person meets it: real processes on a throw-away folder, from nothing to a second start. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -117,6 +118,37 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   ]);
   assert.equal(wrong.code, EXIT.REFUSED);
   assert.doesNotMatch(wrong.stderr, /hello| at .*\.ts:\d+/);
+});
+
+test('commands reach a service over HTTPS by its CA only', async () => {
+  await using folder = await temporaryFolder();
+  await chmod(folder.path, 0o755);
+  const [cert, key] = [join(folder.path, 'cert.pem'), join(folder.path, 'key.pem')];
+  execFileSync(
+    'openssl',
+    `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=here
+     -addext subjectAltName=IP:127.0.0.1 -keyout ${key} -out ${cert}`.split(/\s+/),
+    { stdio: 'ignore' },
+  );
+  const data = join(folder.path, 'd');
+  await using up = start([
+    'up',
+    '--data',
+    data,
+    '--port',
+    '0',
+    '--tls-cert',
+    cert,
+    '--tls-key',
+    key,
+  ]);
+  await up.says(LAST_LINE);
+  assert.match(up.stdout(), /https:\/\/127\.0\.0\.1/);
+  const untrusted = await keyark(['status', '--data', data]);
+  assert.equal(untrusted.code, EXIT.REFUSED);
+  assert.match(untrusted.stderr, /\[UNTRUSTED\]/);
+  const trusted = await keyark(['status', '--data', data], { env: { AWS_CA_BUNDLE: cert } });
+  assert.equal(trusted.code, EXIT.OK, trusted.stderr);
 });
 
 test('keyark up ends the service also when it is killed itself', async () => {

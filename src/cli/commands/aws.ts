@@ -13,9 +13,9 @@ export function addAws(program: Command, context: Context): void {
     .passThroughOptions()
     .addHelpText('after', '\nExample:\n  keyark aws cloudhsmv2 describe-clusters');
   withData(command).action(async (words: readonly string[]) => {
-    const { data } = configOf(context, command).config;
+    const { config } = configOf(context, command);
     const { url, region, accessKeyId, secretAccessKey } = await findEndpoint(
-      data,
+      config,
       context.around.env,
     );
     // Given as an option and as variables: old versions look at the first only. A profile or a session

@@ -10,8 +10,9 @@ export function addEnv(program: Command, context: Context): void {
     .description('print the variables that clients need, for `eval`')
     .addHelpText('after', '\nExample:\n  eval "$(keyark env)"');
   withJson(withData(command)).action(async () => {
-    const { data } = configOf(context, command).config;
-    const { url } = await findEndpoint(data, context.around.env);
+    const { config } = configOf(context, command);
+    const { data } = config;
+    const { url } = await findEndpoint(config, context.around.env);
     const variables = new Map([...((await readEnvironment(data)) ?? []), ['KEYARK_DATA', data]]);
     if (hasOption(command, 'json')) {
       context.print.json(Object.fromEntries(variables));
