@@ -53,7 +53,7 @@ export async function startService(data: string): Promise<BenchService> {
   const log = new Log(child);
   try {
     await untilItAnswers(data, child);
-    const endpoint = await findEndpoint(data, {});
+    const endpoint = await findEndpoint({ data }, {});
     const client = new Client(endpoint, systemClock);
     await client.aws('DescribeBackups');
     return {
