@@ -4,7 +4,8 @@
  * A restore continues the sequence and never replaces it; what the archive's own position was stands in
  * the restore's record.
  */
-import type { AuditRecord } from './store.ts';
+import type { EpochMs } from '../kernel/types.ts';
+import type { AuditRecord, Change } from './store.ts';
 
 export type AuditEntry = AuditRecord & { readonly sequence: number };
 
@@ -40,4 +41,14 @@ export class AuditRing {
     this.#entries = [];
     for (const record of records) this.append(record);
   }
+}
+
+/** A record of what the HSM itself did, outside any officer's session; `response` 0 says it went well. */
+export function auditChange(
+  at: EpochMs,
+  what: { opcode: string; details?: string | undefined; response?: number },
+): Change {
+  const { opcode, details, response = 0 } = what;
+  const record = { at, opcode, response, session: 0 };
+  return { kind: 'audit', record: details === undefined ? record : { ...record, details } };
 }

@@ -6,68 +6,43 @@
  * It must never answer before power-on, serve anything but status and zeroisation after a failed
  * self-test or a damaged disk, or put a key, password or share into an answer, an event or an error.
  */
-import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { openBox, publicPoint } from '../crypto/box.ts';
 import { CryptoError } from '../crypto/errors.ts';
 import { PasswordHasher } from '../crypto/password.ts';
 import { runSelfTests } from '../crypto/self-test.ts';
-import { signStatement } from '../crypto/sign.ts';
 import { generateEcKeyPair } from '../crypto/x509.ts';
-import { fromBase64, toBase64, toHex } from '../kernel/bytes.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { assert, Failed, Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
 import { Serial } from '../kernel/serial.ts';
-import type { JsonObject } from '../kernel/types.ts';
 import type { WireAnswer, WireHandler, WireRequest } from '../kernel/wire.ts';
+import type { Answer, Answers, Params } from './answers.ts';
+import { Archive } from './archive.ts';
+import { auditChange } from './audit.ts';
 import { stateDigest } from './backup/digest.ts';
-import { openArchive } from './backup/open.ts';
 import { SCHEMA, type Schema } from './backup/records.ts';
-import { sealState } from './backup/seal.ts';
 import { countsOf, NO_COUNTS } from './counts.ts';
 import type { DeviceRecord } from './device-record.ts';
 import type { HsmDisk } from './disk.ts';
 import { OfficersDoor } from './doors.ts';
+import { Drill } from './drill.ts';
 import { DurableStore, wipeDisk } from './durable-store.ts';
-import { exercise } from './exercise.ts';
-import {
-  certifyKey,
-  deviceKey,
-  enrolled,
-  installed,
-  manufactured,
-  newIncarnation,
-  newPartition,
-  partitionKey,
-  requestDevice,
-  rootsOf,
-} from './identity.ts';
+import { certificatesOf, deviceFacts, partitionFacts } from './hello.ts';
+import { enrolled, installed, manufactured, newPartition, requestDevice } from './identity.ts';
 import { checkAllowed, lifecycleOf, type Mood } from './lifecycle.ts';
 import { SHAPES } from './messages.ts';
 import { Officers } from './officers.ts';
-import { type Parsed, parseParams } from './params.ts';
+import { parseParams } from './params.ts';
+import { asJson } from './proof.ts';
 import {
-  asJson,
-  checkSeal,
-  notExercised,
-  type OpenedArchiveFacts,
-  sealStatement,
-} from './proof.ts';
-import {
-  type ExerciseOutcome,
   type Hello,
   type HsmCall,
-  type HsmCalls,
-  type HsmCertificates,
   type HsmEvents,
   type Lifecycle,
-  type OpenOutcome,
   PROTOCOL_VERSION,
-  type ProofStatement,
-  type SealOutcome,
 } from './protocol.ts';
-import type { Partition } from './state.ts';
 import type { Change } from './store.ts';
 
 export interface HsmOptions {
@@ -87,18 +62,6 @@ export interface HsmOptions {
   readonly onBroken?: (cause: unknown) => void;
 }
 
-type Params<Call extends HsmCall> = Parsed<(typeof SHAPES)[Call]>;
-type Answers = { readonly [Call in HsmCall]: (request: Request<Call>) => Promise<Answer<Call>> };
-interface Request<Call extends HsmCall> {
-  readonly params: Params<Call>;
-  readonly body: AsyncIterable<Uint8Array>;
-}
-interface Answer<Call extends HsmCall> {
-  readonly result: HsmCalls[Call]['result'];
-  readonly body?: AsyncIterable<Uint8Array>;
-  readonly trailer?: () => JsonObject;
-}
-
 const STORAGE_KEY_BYTES = 32;
 const MAX_HASHES_WAITING = 64;
 
@@ -111,6 +74,8 @@ interface Loaded {
 
 export class Hsm {
   readonly #options: HsmOptions;
+  readonly #archive: Archive;
+  readonly #drill: Drill;
   readonly #boot = generateEcKeyPair();
   readonly #turn = new Serial();
   readonly #hasher = new PasswordHasher({ maxQueued: MAX_HASHES_WAITING });
@@ -119,12 +84,24 @@ export class Hsm {
   #isOn = false;
   #errorReason: string | null = null;
   #frozenBecause: string | null = null;
-  /** Grows when the state as a whole is replaced or erased: a seal of the state before must end. */
-  #life = 0;
-  #drill: { opened: OpenedArchiveFacts; exercised: ExerciseOutcome | null } | null = null;
 
   constructor(options: HsmOptions) {
+    const { clock, random, codeSha256, isDrill, schema = SCHEMA } = options;
     this.#options = options;
+    const parts = () => this.#parts();
+    const device = () => this.#device();
+    this.#drill = new Drill({ clock, random, codeSha256, parts, device });
+    this.#archive = new Archive({
+      clock,
+      random,
+      codeSha256,
+      schema,
+      parts,
+      device,
+      onOpened: (facts) => {
+        if (isDrill) this.#drill.remember(facts);
+      },
+    });
   }
 
   /** Says who is there, so that the host can send the storage key to this boot alone. */
@@ -143,10 +120,10 @@ export class Hsm {
       enrol: ({ params }) => this.#enrol(params),
       certify: ({ params }) => this.#certify(params),
       install: ({ params }) => this.#install(params),
-      seal: ({ params }) => this.#seal(params),
-      open: ({ params, body }) => this.#open(params, body),
-      exercise: () => this.#exercise(),
-      prove: ({ params }) => this.#prove(params),
+      seal: ({ params }) => this.#archive.seal(params),
+      open: ({ params, body }) => this.#inTurn('open', () => this.#archive.open(params, body)),
+      exercise: () => this.#drill.exercise(),
+      prove: ({ params }) => this.#drill.prove(params),
       digest: () => this.#digest(),
       limit: async ({ params }) => this.#limit(params),
       zeroise: ({ params }) => this.#zeroise(params),
@@ -271,7 +248,7 @@ export class Hsm {
   #enterError(reason: string): void {
     if (this.#errorReason !== null) return;
     this.#errorReason = reason;
-    this.#life += 1;
+    this.#archive.endLife();
     this.#loaded?.officers.dropAll('the HSM is in its error state');
     this.#loaded?.door.close();
     this.#options.emit('failed', { reason });
@@ -408,210 +385,6 @@ export class Hsm {
     });
   }
 
-  // ---- seal and open
-
-  async #seal({ backupId }: Params<'seal'>): Promise<Answer<'seal'>> {
-    const { random, clock, codeSha256 } = this.#options;
-    const store = this.#store();
-    const device = this.#device();
-    const life = this.#life;
-    await store.commit([this.#audit('CN_BACKUP_BEGIN', backupId)]);
-    this.#checkLife(life);
-    const { shared, local } = store.frozen();
-    const roots = rootsOf(device);
-    const sealing = sealState({
-      shared,
-      local,
-      backupId,
-      roots,
-      random,
-      schema: this.#options.schema ?? SCHEMA,
-    });
-    let outcome: SealOutcome | undefined;
-    const finish = (): SealOutcome => {
-      const { sealRecord, headerSha256, bodySha256 } = sealing.finish();
-      const statement = sealStatement({
-        backupId,
-        partition: shared.partition,
-        generation: shared.generation,
-        domain: roots.domain(),
-        epochs: roots.epochs(),
-        counts: countsOf(shared),
-        bodyBytes: sealing.bodyBytes,
-        headerSha256,
-        bodySha256,
-        sealRecordSha256: sha256(sealRecord),
-        stateDigest: stateDigest(shared),
-        serial: device.serial,
-        codeSha256,
-        sealedAt: clock.now(),
-      });
-      return { sealRecord: toBase64(sealRecord), seal: this.#signed(device, statement) };
-    };
-    const body = async function* (hsm: Hsm) {
-      try {
-        for await (const chunk of sealing.body) {
-          hsm.#checkLife(life);
-          yield chunk;
-        }
-        hsm.#checkLife(life);
-        outcome = finish();
-      } finally {
-        roots[Symbol.dispose]();
-        await hsm.#note(hsm.#audit('CN_BACKUP_END', backupId, outcome === undefined ? 1 : 0));
-      }
-    };
-    return {
-      result: {},
-      body: body(this),
-      trailer: () => {
-        assert(outcome !== undefined, 'a seal has an outcome once its body ended');
-        return asJson(outcome);
-      },
-    };
-  }
-
-  /** A record of what already happened: when it can't be written, the disk's failure is told elsewhere. */
-  async #note(change: Change): Promise<void> {
-    try {
-      await this.#store().commit([change]);
-    } catch {
-      // The store has put the HSM into its error state, or the state was zeroised meanwhile.
-    }
-  }
-
-  #checkLife(life: number): void {
-    if (life !== this.#life) {
-      throw new Refused(
-        'WrongState',
-        'The state was replaced or erased while it was being sealed.',
-      );
-    }
-  }
-
-  async #open(params: Params<'open'>, body: AsyncIterable<Uint8Array>): Promise<Answer<'open'>> {
-    return await this.#inTurn('open', async () => {
-      const { store } = this.#parts();
-      await store.commit([this.#audit('CN_RESTORE_BEGIN', params.as.clusterId)]);
-      try {
-        return { result: await this.#replaceBy(params, body) };
-      } catch (cause) {
-        await this.#note(this.#audit('CN_RESTORE_END', params.as.clusterId, 1));
-        throw cause;
-      }
-    });
-  }
-
-  /** Everything is verified before anything is touched; then all of the previous state goes at once. */
-  async #replaceBy(
-    { sealRecord, as, type, mode }: Params<'open'>,
-    body: AsyncIterable<Uint8Array>,
-  ): Promise<OpenOutcome> {
-    const { store, officers } = this.#parts();
-    const { clock, random } = this.#options;
-    const device = this.#device();
-    using roots = rootsOf(device);
-    const record = decodeSealRecord(sealRecord);
-    const counted = new CountedBody(body);
-    const opened = await openArchive({
-      sealRecord: record,
-      body: counted,
-      roots,
-      expect: { type, mode },
-    });
-    const sealed = opened.shared.partition;
-    if (!as.isClone && sealed.clusterId !== as.clusterId) {
-      throw new Refused(
-        'WrongState',
-        `This backup is of ${sealed.clusterId}; ${as.clusterId} takes it as a clone only.`,
-      );
-    }
-    const partition: Partition = {
-      ...sealed,
-      clusterId: as.clusterId,
-      incarnation: as.isClone ? newIncarnation(random) : sealed.incarnation,
-      type,
-      mode,
-    };
-    const before = store.hasPartition ? store.shared : null;
-    const hsmCertificate = certifyKey(device, partitionKey(sealed), { clock, random });
-    await officers.replaceState('another state was restored', async () => {
-      this.#life += 1;
-      await store.replace({ ...opened.shared, partition }, opened.local, hsmCertificate);
-    });
-    const { generation } = store.shared;
-    const was = before === null ? 'blank' : `${before.partition.incarnation}/${before.generation}`;
-    await store.commit([
-      this.#audit(
-        'CN_RESTORE_END',
-        `was ${was}, is ${partition.incarnation}/${generation}, ` +
-          `sealed ${sealed.incarnation}, sealed audit position ${opened.local.auditSequence}`,
-      ),
-    ]);
-    const outcome: OpenOutcome = {
-      // Over the records that are in the store now, under the names they were sealed with.
-      stateDigest: stateDigest({ ...store.shared, partition: sealed }),
-      counts: countsOf(store.shared),
-      generation,
-      sealedIncarnation: sealed.incarnation,
-      incarnation: partition.incarnation,
-      headerSha256: opened.headerSha256,
-      bodySha256: opened.bodySha256,
-      epochs: opened.epochs,
-    };
-    if (this.#options.isDrill) {
-      const facts = {
-        backupId: opened.backupId,
-        outcome,
-        partition: sealed,
-        domain: roots.domain(),
-        bodyBytes: counted.bytes,
-        sealRecordSha256: sha256(record),
-      };
-      this.#drill = { opened: facts, exercised: null };
-    }
-    return outcome;
-  }
-
-  // ---- drill
-
-  async #exercise(): Promise<Answer<'exercise'>> {
-    const drill = this.#drill;
-    if (drill === null) throw new Refused('WrongState', 'Nothing was opened here yet.');
-    const outcome = await exercise(this.#store().shared, this.#options.random);
-    drill.exercised = outcome;
-    return { result: outcome };
-  }
-
-  async #prove({ claims, seal }: Params<'prove'>): Promise<Answer<'prove'>> {
-    const { opened, exercised } = this.#drill ?? { opened: null, exercised: null };
-    if (opened === null || exercised === null) {
-      throw new Refused('WrongState', 'A proof comes after "open" and "exercise".');
-    }
-    if (!exercised.passed) {
-      throw new Refused('WrongState', 'Restored keys failed their exercise; there is no proof.');
-    }
-    const device = this.#device();
-    assert(device.maker !== null && device.owner !== null, 'whoever opens is enrolled');
-    const { makerRoot } = device.maker;
-    checkSeal(seal, opened, { makerRoot, ownerRoot: device.owner.ownerRoot });
-    if (claims.backupId !== opened.backupId) {
-      throw new Refused('InvalidRequest', 'The claims are about another backup.');
-    }
-    const statement: ProofStatement = {
-      kind: 'keyark.proof.v1',
-      claims,
-      opened: opened.outcome,
-      exercised,
-      sealSignatureVerified: true,
-      notExercised: notExercised(exercised, opened.outcome.counts),
-      drillSerial: device.serial,
-      codeSha256: this.#options.codeSha256,
-      provenAt: this.#options.clock.now(),
-    };
-    return { result: this.#signed(device, statement) };
-  }
-
   // ---- the rest
 
   async #digest(): Promise<Answer<'digest'>> {
@@ -627,8 +400,8 @@ export class Hsm {
 
   async #zeroise({ isFinal }: Params<'zeroise'>): Promise<Answer<'zeroise'>> {
     return await this.#inTurn('zeroise', async () => {
-      this.#life += 1;
-      this.#drill = null;
+      this.#archive.endLife();
+      this.#drill.forget();
       this.#frozenBecause = null;
       if (isFinal) await this.#destroy();
       else await this.#erase();
@@ -660,21 +433,8 @@ export class Hsm {
     if (this.#errorReason === null && key !== null) await this.#load(key);
   }
 
-  #audit(opcode: string, details?: string, response = 0) {
-    const at = this.#options.clock.now();
-    const record = { at, opcode, response, session: 0 };
-    const full = details === undefined ? record : { ...record, details };
-    return { kind: 'audit', record: full } as const;
-  }
-
-  #signed<Statement extends object>(device: DeviceRecord, statement: Statement) {
-    assert(device.maker !== null && device.owner !== null, 'only an enrolled device signs');
-    return {
-      statement,
-      signature: signStatement(deviceKey(device), asJson(statement)),
-      manufacturerHardwareCertificate: device.maker.hardwareCertificate,
-      ownerHardwareCertificate: device.owner.hardwareCertificate,
-    };
+  #audit(opcode: string, details?: string): Change {
+    return auditChange(this.#options.clock.now(), { opcode, details });
   }
 
   #parts(): Loaded {
@@ -690,57 +450,5 @@ export class Hsm {
     const { device } = this.#store();
     assert(device !== null, 'the lifecycle lets no such call through before manufacture');
     return device;
-  }
-}
-
-function deviceFacts({ serial, vendor, line, maker, owner }: DeviceRecord): Partial<Hello> {
-  const mkbk = maker?.mkbks.at(-1)?.epoch;
-  const akbk = owner?.akbks.at(-1)?.epoch;
-  return {
-    serial,
-    domain: { vendor, line, ...(owner === null ? {} : { owner: owner.owner }) },
-    epochs: { ...(mkbk === undefined ? {} : { mkbk }), ...(akbk === undefined ? {} : { akbk }) },
-  };
-}
-
-function partitionFacts({ clusterId, incarnation, type, mode }: Partition): Partial<Hello> {
-  return { clusterId, incarnation, type, mode };
-}
-
-function certificatesOf(device: DeviceRecord, partition: Partition | undefined): HsmCertificates {
-  const present = {
-    manufacturerHardwareCertificate: device.maker?.hardwareCertificate ?? null,
-    ownerHardwareCertificate: device.owner?.hardwareCertificate ?? null,
-    hsmCertificate: partition === undefined ? null : device.hsmCertificate,
-    clusterCsr: partition?.clusterCsr ?? null,
-    clusterCertificate: partition?.clusterCertificate ?? null,
-    trustAnchor: partition?.trustAnchor ?? null,
-  };
-  return Object.fromEntries(Object.entries(present).filter(([, pem]) => pem !== null));
-}
-
-function decodeSealRecord(sealRecord: string): Uint8Array {
-  try {
-    return fromBase64(sealRecord);
-  } catch {
-    throw new Refused('InvalidRequest', 'A seal record is base64 text.');
-  }
-}
-
-const sha256 = (bytes: Uint8Array): string => toHex(createHash('sha256').update(bytes).digest());
-
-class CountedBody implements AsyncIterable<Uint8Array> {
-  readonly #body: AsyncIterable<Uint8Array>;
-  bytes = 0;
-
-  constructor(body: AsyncIterable<Uint8Array>) {
-    this.#body = body;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, void> {
-    for await (const chunk of this.#body) {
-      this.bytes += chunk.length;
-      yield chunk;
-    }
   }
 }

@@ -3,13 +3,14 @@
  * builds the statement anew from what it opened itself and compares the whole, so that no field can be
  * forgotten.
  */
-import { verifyStatement } from '../crypto/sign.ts';
+import { signStatement, verifyStatement } from '../crypto/sign.ts';
 import { checkIssued, readCertificate } from '../crypto/x509.ts';
 import { canonicalJson } from '../kernel/canonical-json.ts';
-import { Refused } from '../kernel/errors.ts';
+import { assert, Refused } from '../kernel/errors.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
-import { sameSubjectAndKey } from './identity.ts';
+import type { DeviceRecord } from './device-record.ts';
+import { deviceKey, sameSubjectAndKey } from './identity.ts';
 import type {
   Counts,
   ExerciseOutcome,
@@ -115,6 +116,17 @@ export function notExercised(
   const still =
     objects + tombstones > 0 ? ['certificates, data and tombstones: compared only'] : [];
   return [...untried, ...still, ...NEVER_EXERCISED];
+}
+
+/** The device's word, with the certificates of both who vouch for it. */
+export function signedBy<Statement extends object>(device: DeviceRecord, statement: Statement) {
+  assert(device.maker !== null && device.owner !== null, 'only an enrolled device signs');
+  return {
+    statement,
+    signature: signStatement(deviceKey(device), asJson(statement)),
+    manufacturerHardwareCertificate: device.maker.hardwareCertificate,
+    ownerHardwareCertificate: device.owner.hardwareCertificate,
+  };
 }
 
 /** Statements are plain data: numbers, texts and objects of them. */
