@@ -9,14 +9,27 @@ import type { Backup, Proof, SealedArchive } from './backup.ts';
 import { differenceToSeal, openStored } from './restore.ts';
 import type { RegionStorage } from './storage.ts';
 
+/** A drill HSM on its way. Ends with the block that started it, also when nobody came to use it. */
+export function startDrill(fleet: Fleet): { ready: Promise<DrillHsm> } & AsyncDisposable {
+  const ready = fleet.drill();
+  // Whoever awaits `ready` is told; until then a failure must not count as unnoticed.
+  ready.catch(() => {});
+  return {
+    ready,
+    async [Symbol.asyncDispose]() {
+      const [drill] = await Promise.allSettled([ready]);
+      if (drill.status === 'fulfilled') await drill.value[Symbol.asyncDispose]();
+    },
+  };
+}
+
 /** @throws Failed `NOT_PROVEN` with what differed; whatever vault, KMS and HSM throw. */
 export async function proveBackup(
-  deps: { fleet: Fleet; storage: RegionStorage },
+  { drill, storage }: { drill: DrillHsm; storage: RegionStorage },
   backup: Pick<Backup, 'id' | 'clusterId' | 'account' | 'region' | 'type' | 'mode'>,
   archive: SealedArchive,
 ): Promise<Proof> {
-  await using drill = await deps.fleet.drill();
-  const opened = await openStored(deps.storage, backup, {
+  const opened = await openStored(storage, backup, {
     opener: drill,
     as: { clusterId: backup.clusterId, isClone: false },
   });

@@ -15,9 +15,9 @@ import { encryptStream, sealSmall } from '../kms/envelope.ts';
 import { encodeOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
 import { objectName } from '../vault/names.ts';
-import type { Backup, BackupCause, ReadyBackup, SealedArchive } from './backup.ts';
+import type { Backup, BackupCause, Proof, ReadyBackup, SealedArchive } from './backup.ts';
 import { PARTS } from './parts.ts';
-import { proveBackup } from './prove.ts';
+import { proveBackup, startDrill } from './prove.ts';
 import { removeStored } from './purge.ts';
 import { contextOf } from './restore.ts';
 import { nextAfterSuccess } from './schedule.ts';
@@ -48,8 +48,7 @@ export async function takeBackup(
   const intent = recordIntent(deps, cluster, cause);
   onStarted(intent);
   try {
-    const archive = await sealAndStore(storage, intent, source);
-    const proof = await proveBackup({ fleet: deps.fleet, storage }, intent, archive);
+    const { archive, proof } = await storeAndProve(deps.fleet, storage, intent, source);
     return recordFact(deps, { ...intent, state: 'READY', archive, proof });
   } catch (cause) {
     await recordFailure(deps, storage, intent, cause);
@@ -79,6 +78,19 @@ function recordIntent(deps: TakeDeps, cluster: Cluster, cause: BackupCause): Bac
     cause,
   });
   return intent;
+}
+
+/** The drill HSM starts while the other one seals; it reads what is stored only once all of it is. */
+async function storeAndProve(
+  fleet: Fleet,
+  storage: RegionStorage,
+  backup: Backup,
+  source: HsmHandle,
+): Promise<{ archive: SealedArchive; proof: Proof }> {
+  await using drill = startDrill(fleet);
+  const archive = await sealAndStore(storage, backup, source);
+  const proof = await proveBackup({ drill: await drill.ready, storage }, backup, archive);
+  return { archive, proof };
 }
 
 /** The body streams from the HSM through the second layer into the vault; nobody holds it whole. */
