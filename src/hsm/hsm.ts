@@ -6,9 +6,9 @@
  * It must never answer before power-on, serve anything but status and zeroisation after a failed
  * self-test or a damaged disk, or put a key, password or share into an answer, an event or an error.
  */
-import { createSecretKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { openBox, publicPoint } from '../crypto/box.ts';
+import { publicPoint } from '../crypto/box.ts';
 import { CryptoError } from '../crypto/errors.ts';
 import { PasswordHasher } from '../crypto/password.ts';
 import { runSelfTests } from '../crypto/self-test.ts';
@@ -26,15 +26,14 @@ import { SCHEMA, type Schema } from './backup/records.ts';
 import { countsOf, NO_COUNTS } from './counts.ts';
 import type { DeviceRecord } from './device-record.ts';
 import type { HsmDisk } from './disk.ts';
-import { OfficersDoor } from './doors.ts';
 import { Drill } from './drill.ts';
-import { DurableStore, wipeDisk } from './durable-store.ts';
-import { certificatesOf, deviceFacts, partitionFacts } from './hello.ts';
+import { type DurableStore, wipeDisk } from './durable-store.ts';
+import { contentsOf } from './hello.ts';
 import { enrolled, installed, manufactured, newPartition, requestDevice } from './identity.ts';
 import { checkAllowed, lifecycleOf, type Mood } from './lifecycle.ts';
 import { SHAPES } from './messages.ts';
-import { Officers } from './officers.ts';
 import { parseParams } from './params.ts';
+import { type Loaded, loadParts, openStorageKey } from './power-on.ts';
 import { asJson } from './proof.ts';
 import {
   type Hello,
@@ -62,15 +61,7 @@ export interface HsmOptions {
   readonly onBroken?: (cause: unknown) => void;
 }
 
-const STORAGE_KEY_BYTES = 32;
 const MAX_HASHES_WAITING = 64;
-
-/** What exists once power-on has loaded the disk. */
-interface Loaded {
-  readonly store: DurableStore;
-  readonly officers: Officers;
-  readonly door: OfficersDoor;
-}
 
 export class Hsm {
   readonly #options: HsmOptions;
@@ -232,17 +223,7 @@ export class Hsm {
       const errorReason = this.#errorReason ?? 'not powered on';
       return { ...common, errorReason, generation: 0, counts: NO_COUNTS };
     }
-    const { store } = this.#loaded;
-    const { device } = store;
-    const shared = store.hasPartition ? store.shared : null;
-    return {
-      ...common,
-      ...(device === null ? {} : deviceFacts(device)),
-      ...(shared === null ? {} : partitionFacts(shared.partition)),
-      generation: shared?.generation ?? 0,
-      counts: shared === null ? NO_COUNTS : countsOf(shared),
-      ...(device?.maker == null ? {} : { certificates: certificatesOf(device, shared?.partition) }),
-    };
+    return { ...common, ...contentsOf(this.#loaded.store) };
   }
 
   #enterError(reason: string): void {
@@ -272,15 +253,7 @@ export class Hsm {
         this.#enterError(cause instanceof CryptoError ? cause.message : 'a self-test broke');
         return { result: this.#hello() };
       }
-      const key =
-        storageKey === null
-          ? random.bytes(STORAGE_KEY_BYTES)
-          : openBox(this.#boot.privateKey, storageKey, 'storage-key');
-      if (key.length !== STORAGE_KEY_BYTES) {
-        throw new Refused('InvalidRequest', `A storage key has ${STORAGE_KEY_BYTES} bytes.`);
-      }
-      this.#storageKey = createSecretKey(key);
-      key.fill(0);
+      this.#storageKey = openStorageKey(storageKey, this.#boot.privateKey, random);
       await this.#load(this.#storageKey);
       this.#isOn = true;
       return { result: this.#hello() };
@@ -290,28 +263,18 @@ export class Hsm {
   async #load(storageKey: KeyObject): Promise<void> {
     const { disk, clock, random, emit } = this.#options;
     try {
-      const store = await DurableStore.open({
+      this.#loaded = await loadParts({
         disk,
         storageKey,
-        random,
-        onChanged: (generation) => emit('changed', { generation }),
-        onFailed: (cause) => this.#enterError(cause.message),
-      });
-      const officers = new Officers({
-        store,
-        hasher: this.#hasher,
         clock,
         random,
+        hasher: this.#hasher,
+        emit,
         hello: () => this.#hello(),
-        lifecycle: {
-          current: () => this.#lifecycle(),
-          activated: async () => emit('activated', { generation: store.shared.generation }),
-        },
+        lifecycle: () => this.#lifecycle(),
         frozenBecause: () => this.#frozenBecause,
+        onFailed: (cause) => this.#enterError(cause.message),
       });
-      const certificates = () => this.#hello().certificates;
-      const door = new OfficersDoor({ store, officers, clock, certificates });
-      this.#loaded = { store, officers, door };
     } catch (cause) {
       // A disk that can't be read is a state of the HSM, told in `hello`, not a failed call.
       this.#enterError(cause instanceof Failed ? cause.message : 'the stored state can’t be read');
