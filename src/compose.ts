@@ -19,7 +19,7 @@ import { handleFleetEvent } from './clusters/hsm-events.ts';
 import { recoverClusters } from './clusters/recover.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { Background } from './kernel/background.ts';
-import type { Clock } from './kernel/clock.ts';
+import { type Clock, SECOND_MS } from './kernel/clock.ts';
 import { Refused } from './kernel/errors.ts';
 import type { Random } from './kernel/random.ts';
 import { Serial } from './kernel/serial.ts';
@@ -28,7 +28,12 @@ import type { Events } from './ops/events.ts';
 import { createStatus } from './ops/status.ts';
 import { FolderVault } from './vault/folder.ts';
 
+/** How long work under way may take to end in order. */
+const STOP_MS = 10 * SECOND_MS;
+
 export interface ServiceConfig {
+  /** Whose the first access key is. */
+  readonly account: string;
   readonly regions: readonly string[];
   readonly schedule: SchedulePolicy;
 }
@@ -62,7 +67,11 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   });
 
   const catalog = openCatalog({ folder: folder('catalog') });
-  const credentials = await Credentials.open({ folder: folder('access'), random });
+  const credentials = await Credentials.open({
+    folder: folder('access'),
+    random,
+    account: config.account,
+  });
   const storage = openStorage(config.regions, folder);
   const storageOf = (region: string): RegionStorage => {
     const found = storage.get(region);
@@ -131,7 +140,11 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     async [Symbol.asyncDispose]() {
       stop.abort();
       await api.close();
-      await background.idle();
+      // A host that hangs must not keep us for ever: whatever is cut short here, a next start recovers.
+      const enough = new AbortController();
+      const late = clock.sleep(STOP_MS, enough.signal).catch(() => {});
+      await Promise.race([background.idle(), late]);
+      enough.abort();
       catalog[Symbol.dispose]();
     },
   };

@@ -51,13 +51,20 @@ export class Credentials {
   }
 
   /**
-   * Reads the folder's keys; on the first start makes one account with one key.
-   * @throws Failed `START` for a file that is damaged.
+   * Reads the folder's keys; on the first start makes one key for `account`, or for one it makes up.
+   * @throws Failed `START` for a file that is damaged; Refused `InvalidRequest` for an account of another form.
    */
-  static async open({ folder, random }: { folder: string; random: Random }): Promise<Credentials> {
+  static async open(given: {
+    folder: string;
+    random: Random;
+    account?: string;
+  }): Promise<Credentials> {
+    const { folder, random, account } = given;
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const credentials = new Credentials(folder, random, await readKeys(join(folder, FILE)));
-    if (credentials.#keys.size === 0) await credentials.create(newAccount(random));
+    if (credentials.#keys.size === 0) {
+      await credentials.create(account ?? newAccount(random));
+    }
     return credentials;
   }
 

@@ -29,6 +29,16 @@ describe('Credentials', () => {
     );
   });
 
+  it('belong, the first one, to the account that the configuration names', async () => {
+    const path = await mkdtemp(join(tmpdir(), 'keyark-access-'));
+    try {
+      const given = { folder: path, random: systemRandom, account: '000000008228' };
+      assert.equal((await Credentials.open(given)).default().account, '000000008228');
+    } finally {
+      await rm(path, { recursive: true });
+    }
+  });
+
   it('rest in one file that only their user reads', async () => {
     await using place = await folder();
     await openIn(place.path);
