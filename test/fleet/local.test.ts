@@ -216,6 +216,11 @@ describe('a local fleet', () => {
     const hsm = await fleet.obtain(hsmId, clusterId);
     await initialise(hsm, clusterId);
     await activate(temp.path, clusterId);
+    const lost = new Promise<void>((resolve) => {
+      fleet.onEvent(({ kind }) => {
+        if (kind === 'down') resolve();
+      });
+    });
     const sealing = await hsm.seal(newBackupId(systemRandom));
     await assert.rejects(
       hsm.open({
@@ -230,6 +235,8 @@ describe('a local fleet', () => {
       }),
     );
     await Promise.allSettled([collect(sealing.body), sealing.outcome]);
+    // `open` may be refused for its record before the host is dead; the next call is one after the loss.
+    await lost;
     assert.equal((await hsm.hello()).lifecycle, 'ACTIVE');
   });
 
