@@ -13,8 +13,10 @@ import { findEndpoint } from '../../src/cli/environment.ts';
 import { withOfficer } from '../../src/cli/officers.ts';
 import { createPrinter } from '../../src/cli/print.ts';
 import { makeReady } from '../../src/cli/ready-made.ts';
+import { Roots } from '../../src/hsm/roots.ts';
 import { systemClock as clock } from '../../src/kernel/clock.ts';
 import { systemRandom as random } from '../../src/kernel/random.ts';
+import { Secret } from '../../src/kernel/secret.ts';
 import { formsOf, type Planted, searchBytes, searchMemory } from '../support/process-memory.ts';
 import { fleetProcesses } from '../support/processes.ts';
 import { startService, temporaryFolder } from '../support/service.ts';
@@ -33,6 +35,22 @@ function formsOfPem(name: string, pem: string): readonly Planted[] {
     { name: `${name} PEM line`, bytes: Buffer.from(line) },
     { name: `${name} DER`, bytes: der.subarray(-48) },
   ];
+}
+
+/** As the host keeps it while no passphrase was set. */
+async function rootKey(data: string, of: string): Promise<Uint8Array> {
+  const text = await readFile(join(data, 'host', 'roots', of, 'keys.json'), 'utf8');
+  const [newest] = (JSON.parse(text) as { backupKeys: { key: string }[] }).backupKeys;
+  assert.ok(newest !== undefined);
+  return new Uint8Array(Buffer.from(newest.key, 'base64'));
+}
+
+function pbkOf(mkbk: Uint8Array, akbk: Uint8Array): Uint8Array {
+  using roots = new Roots();
+  const [vendor, line, owner, epoch] = ['keyark', 'keyark-hsm-1', 'home', 1] as const;
+  roots.addMkbk({ vendor, line, epoch, key: new Secret(mkbk.slice()) });
+  roots.addAkbk({ owner, epoch, key: new Secret(akbk.slice()) });
+  return new Uint8Array(roots.pbk({ mkbk: epoch, akbk: epoch }).export());
 }
 
 async function filesUnder(folder: string): Promise<readonly string[]> {
@@ -123,13 +141,13 @@ test('planted keys, passwords and roots are nowhere outside the boundary', {
     ...formsOfPem('EC key', ec),
     ...[password, admin, app].flatMap((each, i) => formsOf(`password ${i}`, Buffer.from(each))),
   ];
-  const roots: Planted[] = [];
-  for (const file of [join('makers', 'keyark'), join('owners', 'home')]) {
-    const text = await readFile(join(data, 'host', 'roots', file, 'keys.json'), 'utf8');
-    for (const { key } of (JSON.parse(text) as { backupKeys: { key: string }[] }).backupKeys) {
-      roots.push(...formsOf(file, Buffer.from(key, 'base64')));
-    }
-  }
+  const mkbk = await rootKey(data, join('makers', 'keyark'));
+  const akbk = await rootKey(data, join('owners', 'home'));
+  const roots = [
+    ...formsOf('MKBK', mkbk),
+    ...formsOf('AKBK', akbk),
+    ...formsOf('PBK', pbkOf(mkbk, akbk)),
+  ];
   const names = [USER, LABEL].map((name) => ({ name, bytes: Buffer.from(name) }));
   const processes = await fleetProcesses(service.pid);
   const [hsm] = processes.hsms.values();
