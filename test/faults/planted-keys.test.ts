@@ -3,7 +3,7 @@
  * host's or the customer's, in everything the service says, and in the memory of its processes.
  */
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -25,16 +25,16 @@ const isRoot = process.getuid?.() === 0;
 const USER = 'planted_user_name';
 const LABEL = 'planted-key-label';
 
-/** The body of a PEM and the DER under it. */
+/** The private numbers of a key in every form, and a line of its PEM text. */
 function formsOfPem(name: string, pem: string): readonly Planted[] {
-  const body = pem.split('\n').filter((line) => line !== '' && !line.startsWith('-----'));
-  const der = Buffer.from(body.join(''), 'base64');
-  // A line from the middle: the first lines are the same for all keys of a kind.
-  const line = body[Math.floor(body.length / 2)] ?? '';
-  return [
-    { name: `${name} PEM line`, bytes: Buffer.from(line) },
-    { name: `${name} DER`, bytes: der.subarray(-48) },
-  ];
+  const { d, p, q } = createPrivateKey(pem).export({ format: 'jwk' });
+  const numbers = Object.entries({ d, p, q }).flatMap(([part, text]) =>
+    text === undefined ? [] : formsOf(`${name} ${part}`, Buffer.from(text, 'base64url')),
+  );
+  const lines = pem.split('\n').filter((line) => line !== '' && !line.startsWith('-----'));
+  // From the middle: the first lines are the same for all keys of a kind.
+  const line = lines[Math.floor(lines.length / 2)] ?? '';
+  return [...numbers, { name: `${name} PEM line`, bytes: Buffer.from(line) }];
 }
 
 /** As the host keeps it while no passphrase was set. */
@@ -155,7 +155,10 @@ test('planted keys, passwords and roots are nowhere outside the boundary', {
   assert.notEqual(processes.host, service.pid);
 
   // First, that the search finds what is there: inside.
-  assert.ok((await searchMemory(hsm, users)).includes('AES key raw'));
+  const inside = await searchMemory(hsm, users);
+  for (const name of ['AES key raw', 'RSA key d raw', 'EC key d raw']) {
+    assert.ok(inside.includes(name), `${name} is not even found inside: ${inside}`);
+  }
 
   for (const part of ['vault', 'catalog', 'kms', 'access']) {
     assert.deepEqual(await foundInFiles(join(data, part), [...users, ...roots, ...names]), []);
