@@ -11,7 +11,7 @@ import { type Clock, isoTime } from './kernel/clock.ts';
 import { Failed, Refused } from './kernel/errors.ts';
 import type { EpochMs } from './kernel/types.ts';
 
-/** Written by this program. A newer one is refused, an older one upgraded by `UPGRADES`. */
+/** Written by this program. A newer one is refused; there is no older one yet to upgrade from. */
 export const DATA_VERSION = 1;
 
 export interface Owner {
