@@ -60,7 +60,7 @@ const ARROWS: Readonly<Record<string, Row>> = {
   },
   backups: {
     imports: ['kernel', 'kms/envelope.ts', 'kms/records.ts', 'vault/names.ts'],
-    types: ['catalog', 'clusters', 'vault', 'kms', 'fleet', 'ops', 'hsm/protocol.ts'],
+    types: ['access', 'catalog', 'clusters', 'vault', 'kms', 'fleet', 'ops', 'hsm/protocol.ts'],
     node: ['crypto'],
   },
   clusters: {

@@ -4,9 +4,9 @@
  */
 
 import { authorize } from '../access/authorize.ts';
+import type { Caller } from '../access/caller.ts';
 import type { AccessKey } from '../access/credentials.ts';
 import { type ArrivedRequest, verifySignature } from '../aws/sigv4.ts';
-import type { Scope } from '../catalog/catalog.ts';
 import { toUtf8 } from '../kernel/bytes.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
@@ -55,7 +55,7 @@ interface Operation {
   readonly action: string;
   readonly shape: OperationShape;
   /** @throws Refused before the face is called. */
-  readonly run: (scope: Scope, json: Json) => JsonObject | Promise<JsonObject>;
+  readonly run: (caller: Caller, json: Json) => JsonObject | Promise<JsonObject>;
 }
 
 /** Never throws: whatever happened is an answer, and an event. */
@@ -71,9 +71,10 @@ export async function answerCall(parts: CallParts, arrived: ArrivedRequest): Pro
       clock: parts.clock,
     });
     operation = findOperation(parts, targetOf(arrived));
-    const scope: Scope = { account: key.account, region };
-    authorize({ account: key.account }, { action: operation.action, account: scope.account });
-    const result = await operation.run(scope, readBody(arrived));
+    const principal = `arn:aws:iam::${key.account}:root`;
+    const caller: Caller = { account: key.account, region, principal };
+    authorize({ account: key.account }, { action: operation.action, account: caller.account });
+    const result = await operation.run(caller, readBody(arrived));
     answer = { status: 200, requestId, body: JSON.stringify(result) };
   } catch (cause) {
     answer = errorAnswer(parts.events, { cause, requestId, shape: operation?.shape });
@@ -153,7 +154,7 @@ function awsOperation(parts: CallParts, name: OperationName): Operation {
     name,
     action: `cloudhsm:${name}`,
     shape,
-    run: (scope, json) => {
+    run: (caller, json) => {
       // The request has this operation's shape; the union is narrowed by the row above.
       const request = parseInput(shape.input, json) as Parameters<Serve<OperationName>>[2];
       if (serve === undefined) {
@@ -162,7 +163,7 @@ function awsOperation(parts: CallParts, name: OperationName): Operation {
           `${name} is not served by this Keyark yet; nothing was done. Served: ${Object.keys(SERVED).join(', ')}.`,
         );
       }
-      return serve(parts, scope, request);
+      return serve(parts, caller, request);
     },
   };
 }
@@ -172,14 +173,14 @@ function nativeOperation(parts: CallParts, name: NativeName): Operation {
   // As above: the row's shape and the row's function belong together by name.
   const serve = NATIVE[name] as (
     faces: NativeFaces,
-    scope: Scope,
+    caller: Caller,
     request: unknown,
   ) => Promise<JsonObject>;
   return {
     name,
     action: `keyark:${name}`,
     shape,
-    run: (scope, json) => serve(parts, scope, parseInput(shape.input, json)),
+    run: (caller, json) => serve(parts, caller, parseInput(shape.input, json)),
   };
 }
 

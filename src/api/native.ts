@@ -2,6 +2,7 @@
  * What AWS's API has no words for, under our own target prefix and the same signatures: a backup now,
  * its proof, the way to an HSM's door. The eighteen operations stay exact.
  */
+import type { Caller } from '../access/caller.ts';
 import type { Backups } from '../backups/backups.ts';
 import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
@@ -97,18 +98,18 @@ type NativeRequest<Name extends NativeName> = ValueOf<(typeof NATIVE_OPERATIONS)
 export const NATIVE: {
   readonly [Name in NativeName]: (
     faces: NativeFaces,
-    scope: Scope,
+    caller: Caller,
     request: NativeRequest<Name>,
   ) => Promise<JsonObject>;
 } = {
-  TakeBackup: async ({ backups }, scope, request) => ({
-    Backup: renderBackup(await backups.takeManual(scope, parseClusterId(request.ClusterId))),
+  TakeBackup: async ({ backups }, caller, request) => ({
+    Backup: renderBackup(await backups.takeManual(caller, parseClusterId(request.ClusterId))),
   }),
 
-  GetStatus: ({ native }, scope) => native.status(scope),
+  GetStatus: ({ native }, caller) => native.status(caller),
 
-  GetClusterDoor: async ({ native }, scope, request) => {
-    const door = await native.clusterDoor(scope, parseClusterId(request.ClusterId));
+  GetClusterDoor: async ({ native }, caller, request) => {
+    const door = await native.clusterDoor(caller, parseClusterId(request.ClusterId));
     return {
       ClusterId: door.clusterId,
       State: door.state,
@@ -124,9 +125,9 @@ export const NATIVE: {
     };
   },
 
-  GetBackupProof: async ({ backups }, scope, request) => {
+  GetBackupProof: async ({ backups }, caller, request) => {
     const id = parseBackupId(request.BackupId);
-    const [backup] = backups.describe(scope, { ids: [id] }, { limit: 1 }).items;
+    const [backup] = backups.describe(caller, { ids: [id] }, { limit: 1 }).items;
     if (backup === undefined) throw new Refused('NotFound', `${id} does not exist here.`);
     if (backup.state !== 'READY' && backup.state !== 'PENDING_DELETION') {
       throw new Refused(
@@ -144,8 +145,8 @@ export const NATIVE: {
     };
   },
 
-  DrillBackup: async ({ backups }, scope, request) => {
-    const outcome = await backups.drill(scope, parseBackupId(request.BackupId), {
+  DrillBackup: async ({ backups }, caller, request) => {
+    const outcome = await backups.drill(caller, parseBackupId(request.BackupId), {
       ...(request.Maker !== undefined && { maker: request.Maker }),
       ...(request.Owner !== undefined && { owner: request.Owner }),
     });

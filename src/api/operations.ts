@@ -1,6 +1,7 @@
 /** The operations that are served: checked request in, one call of a face, wire shape out. */
+import type { Caller } from '../access/caller.ts';
 import type { Backups } from '../backups/backups.ts';
-import type { BackupQuery, ClusterQuery, PageRequest, Scope } from '../catalog/catalog.ts';
+import type { BackupQuery, ClusterQuery, PageRequest } from '../catalog/catalog.ts';
 import type { Clusters } from '../clusters/clusters.ts';
 import type { HsmSelector } from '../clusters/requests.ts';
 import type { HsmType } from '../hsm/protocol.ts';
@@ -17,7 +18,7 @@ export interface Faces {
 
 export type Serve<Name extends OperationName> = (
   faces: Faces,
-  scope: Scope,
+  caller: Caller,
   request: RequestOf<Name>,
 ) => JsonObject | Promise<JsonObject>;
 
@@ -26,9 +27,9 @@ const BACKUPS_A_PAGE = 50;
 
 /** Operations of the API that are in no row here are refused as not served yet. */
 export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
-  CreateCluster: async ({ clusters }, scope, request) => {
+  CreateCluster: async ({ clusters }, caller, request) => {
     const tags = parseTags(request.TagList ?? []);
-    const view = await clusters.create(scope, {
+    const view = await clusters.create(caller, {
       hsmType: parseHsmType(request.HsmType),
       subnetIds: request.SubnetIds,
       tags,
@@ -42,19 +43,19 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
     return { Cluster: renderCluster(view) };
   },
 
-  DescribeClusters: ({ clusters }, scope, request) => {
+  DescribeClusters: ({ clusters }, caller, request) => {
     const { clusterIds, vpcIds, states } = request.Filters ?? {};
     const query: ClusterQuery = {
       ...(clusterIds !== undefined && { ids: clusterIds.map(parseClusterId) }),
       ...(vpcIds !== undefined && { vpcIds }),
       ...(states !== undefined && { states }),
     };
-    const page = clusters.describe(scope, query, pageOf(request, CLUSTERS_A_PAGE));
+    const page = clusters.describe(caller, query, pageOf(request, CLUSTERS_A_PAGE));
     return { Clusters: page.items.map(renderCluster), NextToken: page.nextToken };
   },
 
-  InitializeCluster: async ({ clusters }, scope, request) => {
-    const { state, stateMessage: message } = await clusters.initialize(scope, {
+  InitializeCluster: async ({ clusters }, caller, request) => {
+    const { state, stateMessage: message } = await clusters.initialize(caller, {
       clusterId: parseClusterId(request.ClusterId),
       signedCert: request.SignedCert,
       trustAnchor: request.TrustAnchor,
@@ -62,7 +63,7 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
     return { State: state, StateMessage: stateMessage(message) };
   },
 
-  ModifyCluster: async ({ clusters }, scope, request) => {
+  ModifyCluster: async ({ clusters }, caller, request) => {
     if (request.HsmType !== undefined) {
       throw new Refused(
         'InvalidRequest',
@@ -76,20 +77,20 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
       );
     }
     const view = await clusters.modifyRetention(
-      scope,
+      caller,
       parseClusterId(request.ClusterId),
       parseRetention(request.BackupRetentionPolicy),
     );
     return { Cluster: renderCluster(view) };
   },
 
-  DeleteCluster: async ({ clusters }, scope, request) => {
-    const view = await clusters.remove(scope, parseClusterId(request.ClusterId));
+  DeleteCluster: async ({ clusters }, caller, request) => {
+    const view = await clusters.remove(caller, parseClusterId(request.ClusterId));
     return { Cluster: renderCluster(view) };
   },
 
-  CreateHsm: async ({ clusters }, scope, request) => {
-    const hsm = await clusters.createHsm(scope, {
+  CreateHsm: async ({ clusters }, caller, request) => {
+    const hsm = await clusters.createHsm(caller, {
       clusterId: parseClusterId(request.ClusterId),
       availabilityZone: request.AvailabilityZone,
       ...(request.IpAddress !== undefined && { ipAddress: request.IpAddress }),
@@ -97,32 +98,32 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
     return { Hsm: renderHsm(hsm) };
   },
 
-  DeleteHsm: async ({ clusters }, scope, request) => {
+  DeleteHsm: async ({ clusters }, caller, request) => {
     const which = parseSelector(request);
-    const id = await clusters.deleteHsm(scope, parseClusterId(request.ClusterId), which);
+    const id = await clusters.deleteHsm(caller, parseClusterId(request.ClusterId), which);
     return { HsmId: id };
   },
 
-  DescribeBackups: ({ backups }, scope, request) => {
+  DescribeBackups: ({ backups }, caller, request) => {
     // Nothing can be shared with this account yet, so the list of what is shared with it is empty.
     if (request.Shared === true) return { Backups: [] };
     const query = parseBackupQuery(request);
-    const page = backups.describe(scope, query, pageOf(request, BACKUPS_A_PAGE));
+    const page = backups.describe(caller, query, pageOf(request, BACKUPS_A_PAGE));
     return { Backups: page.items.map(renderBackup), NextToken: page.nextToken };
   },
 
-  DeleteBackup: async ({ backups }, scope, request) => ({
-    Backup: renderBackup(await backups.remove(scope, parseBackupId(request.BackupId))),
+  DeleteBackup: async ({ backups }, caller, request) => ({
+    Backup: renderBackup(await backups.remove(caller, parseBackupId(request.BackupId))),
   }),
 
-  RestoreBackup: async ({ backups }, scope, request) => ({
-    Backup: renderBackup(await backups.undelete(scope, parseBackupId(request.BackupId))),
+  RestoreBackup: async ({ backups }, caller, request) => ({
+    Backup: renderBackup(await backups.undelete(caller, parseBackupId(request.BackupId))),
   }),
 
-  ModifyBackupAttributes: async ({ backups }, scope, request) => ({
+  ModifyBackupAttributes: async ({ backups }, caller, request) => ({
     Backup: renderBackup(
       await backups.modifyNeverExpires(
-        scope,
+        caller,
         parseBackupId(request.BackupId),
         request.NeverExpires,
       ),

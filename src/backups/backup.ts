@@ -22,6 +22,34 @@ export interface SealedArchive {
   readonly storedBodySha256: string;
 }
 
+/** A promise that a backup stays: nobody shortens it through any call or command. */
+export interface Hold {
+  /** `compliance` ends by itself at its date; `legal` lasts until it is lifted. */
+  readonly kind: 'compliance' | 'legal';
+  readonly until?: EpochMs;
+  readonly why: string;
+  /** Who asked, as an ARN. */
+  readonly by: string;
+  readonly at: EpochMs;
+}
+
+/** Why a backup is to go, and who said so. */
+export interface Removal {
+  readonly kind: 'asked' | 'retention' | 'thinned';
+  readonly why: string;
+  /** An ARN, or `keyark` for the service itself. */
+  readonly by: string;
+}
+
+/** What was destroyed at the end, in the order in which it went, and that it was looked for afterwards. */
+export interface DeletionRecord {
+  readonly parts: readonly {
+    readonly name: string;
+    readonly removedAt: EpochMs;
+    readonly absentAt: EpochMs;
+  }[];
+}
+
 interface BackupBase {
   readonly id: BackupId;
   readonly account: string;
@@ -33,6 +61,13 @@ interface BackupBase {
   /** Copies keep the original's. */
   readonly createdAt: EpochMs;
   readonly neverExpires: boolean;
+  readonly holds: readonly Hold[];
+  /** Neither retention nor thinning takes it before: somebody brought it back. */
+  readonly sparedUntil?: EpochMs;
+  /** A retention of its own. Only copies have one: nothing else expires without its cluster. */
+  readonly ownRetention?: { readonly days: number; readonly expiresAt: EpochMs };
+  /** The resource policy, as its owner wrote it. */
+  readonly policy?: string;
   readonly tags: ReadonlyMap<string, string>;
   /** Set on copies only. */
   readonly copy?: {
@@ -52,9 +87,17 @@ export type Backup = BackupBase &
         readonly archive: SealedArchive;
         readonly proof: Proof;
         readonly purgeAt: EpochMs;
+        readonly removal: Removal;
       }
-    | { readonly state: 'DELETED'; readonly deletedAt: EpochMs; readonly why: string }
+    | {
+        readonly state: 'DELETED';
+        readonly deletedAt: EpochMs;
+        readonly why: string;
+        /** Set when there was something to destroy. */
+        readonly record?: DeletionRecord;
+      }
   );
 
 export type BackupState = Backup['state'];
 export type ReadyBackup = Extract<Backup, { state: 'READY' }>;
+export type PendingBackup = Extract<Backup, { state: 'PENDING_DELETION' }>;

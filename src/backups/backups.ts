@@ -1,4 +1,5 @@
 /** The face of `backups/`: what the API, clusters and the keeper may ask. One verb a file behind it. */
+import type { Caller } from '../access/caller.ts';
 import type { BackupQuery, Catalog, Page, PageRequest, Scope } from '../catalog/catalog.ts';
 import type { Cluster, Hsm } from '../clusters/cluster.ts';
 import type { Fleet, HsmHandle } from '../fleet/fleet.ts';
@@ -11,7 +12,7 @@ import type { Random } from '../kernel/random.ts';
 import { Serial } from '../kernel/serial.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
-import type { Backup, BackupCause, ReadyBackup } from './backup.ts';
+import type { Backup, BackupCause, ReadyBackup, Removal } from './backup.ts';
 import { type DrillOutcome, drillBackup } from './drill.ts';
 import { duePurges, purgeBackup } from './purge.ts';
 import { recoverBackups } from './recover.ts';
@@ -39,7 +40,7 @@ export interface Backups {
     backup: ReadyBackup,
     target: { cluster: Cluster; hsm: Hsm; handle: HsmHandle; isClone: boolean },
   ): Promise<OpenOutcome>;
-  remove(scope: Scope, id: BackupId): Promise<Backup>;
+  remove(caller: Caller, id: BackupId): Promise<Backup>;
   undelete(scope: Scope, id: BackupId): Promise<Backup>;
   modifyNeverExpires(scope: Scope, id: BackupId, neverExpires: boolean): Promise<Backup>;
   /** Tries a READY backup on a throw-away HSM, by default one of the same maker and owner. */
@@ -53,6 +54,9 @@ export interface Backups {
   /** Once, at start, before anything else. */
   recover(): Promise<void>;
 }
+
+/** What one look takes on; the rest waits for the next. */
+const PURGES_A_TURN = 100;
 
 export interface BackupsDeps {
   readonly catalog: Catalog;
@@ -123,7 +127,8 @@ export function createBackups(deps: BackupsDeps): Backups {
       });
     },
     restore: (backup, target) => restoreBackup(deps, backup, target),
-    remove: (scope, id) => change(scope, id, markDeleted),
+    remove: (caller, id) =>
+      change(caller, id, (backup, now) => markDeleted(backup, now, askedBy(caller))),
     undelete: (scope, id) => change(scope, id, markUndeleted),
     modifyNeverExpires: (scope, id, neverExpires) =>
       change(scope, id, (backup) => {
@@ -148,8 +153,8 @@ export function createBackups(deps: BackupsDeps): Backups {
       return await drillBackup({ fleet: deps.fleet, storage }, backup, roots);
     },
     async purgeDue() {
-      const pending = catalog.read((reader) => reader.backupsIn(['PENDING_DELETION']));
-      for (const due of duePurges(pending, clock.now())) {
+      const pending = catalog.read((reader) => reader.backupsToPurge(clock.now(), PURGES_A_TURN));
+      for (const due of pending) {
         await turns.run(due.id, async () => {
           const [current] = duePurges(
             catalog.read((reader) => [reader.backup(due.id)].filter((row) => row !== undefined)),
@@ -162,6 +167,12 @@ export function createBackups(deps: BackupsDeps): Backups {
     recover: () => recoverBackups(deps),
   };
 }
+
+const askedBy = ({ principal }: Caller): Removal => ({
+  kind: 'asked',
+  why: 'asked for',
+  by: principal,
+});
 
 /** The writing HSM is the one whose state is the cluster's; it can be sealed while it is being deleted. */
 function isSealable(hsm: Hsm): boolean {

@@ -2,12 +2,12 @@
 import { DAY_MS, isoTime } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { EpochMs } from '../kernel/types.ts';
-import type { Backup } from './backup.ts';
+import type { Backup, Removal } from './backup.ts';
 
 export const UNDO_MS = 7 * DAY_MS;
 
 /** @throws Refused `WrongState` unless READY. */
-export function markDeleted(backup: Backup, now: EpochMs): Backup {
+export function markDeleted(backup: Backup, now: EpochMs, removal: Removal): Backup {
   if (backup.state !== 'READY') {
     throw new Refused(
       'WrongState',
@@ -15,7 +15,8 @@ export function markDeleted(backup: Backup, now: EpochMs): Backup {
     );
   }
   // A time plus a duration is a time.
-  return { ...backup, state: 'PENDING_DELETION', purgeAt: (now + UNDO_MS) as EpochMs };
+  const purgeAt = (now + UNDO_MS) as EpochMs;
+  return { ...backup, state: 'PENDING_DELETION', purgeAt, removal };
 }
 
 /** @throws Refused `WrongState` unless PENDING_DELETION with time left. */
@@ -32,6 +33,6 @@ export function markUndeleted(backup: Backup, now: EpochMs): Backup {
       `${backup.id} could be brought back until ${isoTime(backup.purgeAt)}; it is being purged.`,
     );
   }
-  const { purgeAt: _purgeAt, ...rest } = backup;
+  const { purgeAt: _purgeAt, removal: _removal, ...rest } = backup;
   return { ...rest, state: 'READY' };
 }

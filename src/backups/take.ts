@@ -67,6 +67,7 @@ function recordIntent(deps: TakeDeps, cluster: Cluster, cause: BackupCause): Bac
     mode: cluster.mode,
     createdAt: deps.clock.now(),
     neverExpires: false,
+    holds: [],
     tags: new Map(),
     state: 'CREATE_IN_PROGRESS',
   };
@@ -174,8 +175,19 @@ async function recordFailure(
 
 /** What is left of a try that did not succeed: a row that says why. */
 export function failedTry(backup: Backup, deletedAt: Backup['createdAt'], why: string): Backup {
-  const { id, account, region, clusterId, cause, type, mode, createdAt, neverExpires, tags } =
-    backup;
+  const {
+    id,
+    account,
+    region,
+    clusterId,
+    cause,
+    type,
+    mode,
+    createdAt,
+    neverExpires,
+    holds,
+    tags,
+  } = backup;
   return {
     id,
     account,
@@ -186,6 +198,7 @@ export function failedTry(backup: Backup, deletedAt: Backup['createdAt'], why: s
     mode,
     createdAt,
     neverExpires,
+    holds,
     tags,
     state: 'DELETED',
     deletedAt,

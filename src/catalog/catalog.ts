@@ -5,7 +5,7 @@
  *
  * Law: `put…` replaces the whole row; `create…` throws Refused `Conflict` when the id exists.
  */
-import type { Backup, BackupState } from '../backups/backup.ts';
+import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
@@ -51,6 +51,8 @@ export interface CatalogReader {
   clustersIn(states: readonly ClusterState[]): readonly Cluster[];
   /** Clusters whose `nextBackupAt` has come, earliest first. */
   clustersDue(now: EpochMs, limit: number): readonly Cluster[];
+  /** Clusters whose `nextReviewAt` has come, earliest first. */
+  clustersToReview(now: EpochMs, limit: number): readonly Cluster[];
   hsm(id: HsmId): Hsm | undefined;
   /** Not DELETED ones, oldest first. */
   hsmsOf(clusterId: ClusterId): readonly Hsm[];
@@ -58,8 +60,14 @@ export interface CatalogReader {
   backup(id: BackupId): Backup | undefined;
   backups(scope: Scope, query: BackupQuery, page: PageRequest): Page<Backup>;
   backupsIn(states: readonly BackupState[]): readonly Backup[];
+  /** A cluster's READY backups in its own region, oldest first; copies elsewhere are not among them. */
+  readyBackupsOf(cluster: Pick<Cluster, 'id' | 'region'>): readonly ReadyBackup[];
+  /** PENDING_DELETION whose `purgeAt` has come, earliest first. */
+  backupsToPurge(now: EpochMs, limit: number): readonly PendingBackup[];
+  /** READY copies whose own retention has ended, earliest first. */
+  backupsToExpire(now: EpochMs, limit: number): readonly ReadyBackup[];
   /** The READY backup of the cluster that was created last: order of creation, whatever the clocks said. */
-  newestReady(clusterId: ClusterId): Extract<Backup, { state: 'READY' }> | undefined;
+  newestReady(clusterId: ClusterId): ReadyBackup | undefined;
   /** Subnet id → availability zone, as first seen in this scope. */
   subnetZone(scope: Scope, subnetId: string): string | undefined;
   /** Small named facts of the service itself. */

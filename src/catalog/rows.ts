@@ -3,7 +3,14 @@
  * that travel together, so what comes out of a row is trusted to be what went in.
  */
 import type { SQLOutputValue } from 'node:sqlite';
-import type { Backup, Proof, SealedArchive } from '../backups/backup.ts';
+import type {
+  Backup,
+  DeletionRecord,
+  Hold,
+  Proof,
+  Removal,
+  SealedArchive,
+} from '../backups/backup.ts';
 import type { Cluster, ClusterCertificates, Hsm } from '../clusters/cluster.ts';
 
 export type Row = Record<string, SQLOutputValue>;
@@ -28,6 +35,7 @@ export function clusterValues(cluster: Cluster): Values {
     newest_change_generation: cluster.newestChange?.generation ?? null,
     newest_change_at: cluster.newestChange?.at ?? null,
     next_backup_at: cluster.nextBackupAt ?? null,
+    next_review_at: cluster.nextReviewAt ?? null,
     backup_failures: cluster.backupFailures,
     subnets: mapText(cluster.subnets),
     tags: mapText(cluster.tags),
@@ -70,6 +78,7 @@ export function clusterOf(row: Row): Cluster {
           },
         }),
     ...optional('nextBackupAt', row['next_backup_at']),
+    ...optional('nextReviewAt', row['next_review_at']),
     backupFailures: row['backup_failures'],
   };
   // The columns are strict and were filled from a Cluster by `clusterValues`.
@@ -135,6 +144,14 @@ export function backupValues(backup: Backup): Values {
     purge_at: backup.state === 'PENDING_DELETION' ? backup.purgeAt : null,
     deleted_at: isDeleted ? backup.deletedAt : null,
     why: isDeleted ? backup.why : null,
+    holds: JSON.stringify(backup.holds),
+    spared_until: backup.sparedUntil ?? null,
+    retention_days: backup.ownRetention?.days ?? null,
+    expires_at: backup.ownRetention?.expiresAt ?? null,
+    policy: backup.policy ?? null,
+    removal: backup.state === 'PENDING_DELETION' ? JSON.stringify(backup.removal) : null,
+    deletion_record:
+      isDeleted && backup.record !== undefined ? JSON.stringify(backup.record) : null,
     tags: mapText(backup.tags),
     archive: isKept ? JSON.stringify(backup.archive) : null,
     proof: isKept ? JSON.stringify(backup.proof) : null,
@@ -152,6 +169,13 @@ export function backupOf(row: Row): Backup {
     mode: row['mode'],
     createdAt: row['created_at'],
     neverExpires: row['never_expires'] === 1,
+    // Holds, the removal and the record were written from those types by `backupValues`.
+    holds: JSON.parse(String(row['holds'])) as readonly Hold[],
+    ...optional('sparedUntil', row['spared_until']),
+    ...(row['expires_at'] === null
+      ? {}
+      : { ownRetention: { days: row['retention_days'], expiresAt: row['expires_at'] } }),
+    ...optional('policy', row['policy']),
     tags: mapOf(row['tags']),
     ...(row['copied_at'] === null
       ? {}
@@ -174,6 +198,10 @@ export function backupOf(row: Row): Backup {
     ...optional('purgeAt', row['purge_at']),
     ...optional('deletedAt', row['deleted_at']),
     ...optional('why', row['why']),
+    ...(row['removal'] === null ? {} : { removal: JSON.parse(String(row['removal'])) as Removal }),
+    ...(row['deletion_record'] === null
+      ? {}
+      : { record: JSON.parse(String(row['deletion_record'])) as DeletionRecord }),
   };
   // The columns are strict and checked, and were filled from a Backup by `backupValues`.
   return backup as Backup;

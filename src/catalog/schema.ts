@@ -117,6 +117,25 @@ const STEPS: readonly string[] = [
 
   create table settings (name text primary key, value text not null) strict, without rowid;
   `,
+  `
+  alter table clusters add column next_review_at integer;
+  create index clusters_to_review on clusters (next_review_at, id) where next_review_at is not null;
+
+  alter table backups add column holds text not null default '[]';
+  alter table backups add column spared_until integer;
+  alter table backups add column retention_days integer;
+  alter table backups add column expires_at integer;
+  alter table backups add column policy text;
+  alter table backups add column removal text;
+  alter table backups add column deletion_record text;
+  create index backups_to_expire
+    on backups (expires_at, id) where expires_at is not null and state = 'READY';
+
+  update clusters set next_review_at = 0
+    where id in (select cluster_id from backups where state = 'READY');
+  update backups set removal = '{"kind":"asked","why":"asked for","by":"keyark"}'
+    where state = 'PENDING_DELETION';
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

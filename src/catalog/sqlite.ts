@@ -7,7 +7,7 @@
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import type { Backup, BackupState, ReadyBackup } from '../backups/backup.ts';
+import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import { assert, Failed, Refused } from '../kernel/errors.ts';
 import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
@@ -170,6 +170,12 @@ class Reader implements CatalogReader {
     return this.statements.all({ sql, params: [now, limit] }).map(clusterOf);
   }
 
+  clustersToReview(now: EpochMs, limit: number): readonly Cluster[] {
+    const sql = `select * from clusters indexed by clusters_to_review
+      where next_review_at <= ? order by next_review_at, id limit ?`;
+    return this.statements.all({ sql, params: [now, limit] }).map(clusterOf);
+  }
+
   hsm(id: HsmId): Hsm | undefined {
     return decoded(this.statements.get('select * from hsms where id = ?', id), hsmOf);
   }
@@ -199,6 +205,33 @@ class Reader implements CatalogReader {
       const sql = `select * from backups where state = '${state}' order by created_at, id`;
       return this.statements.all({ sql, params: [] }).map(backupOf);
     });
+  }
+
+  readyBackupsOf({ id, region }: Pick<Cluster, 'id' | 'region'>): readonly ReadyBackup[] {
+    const sql = `select * from backups indexed by backups_by_cluster_state
+      where cluster_id = ? and state = 'READY' and region = ? order by created_at, id`;
+    return this.statements
+      .all({ sql, params: [id, region] })
+      .map(backupOf)
+      .filter(isReady);
+  }
+
+  backupsToPurge(now: EpochMs, limit: number): readonly PendingBackup[] {
+    const sql = `select * from backups indexed by backups_to_purge
+      where state = 'PENDING_DELETION' and purge_at <= ? order by purge_at, id limit ?`;
+    return this.statements
+      .all({ sql, params: [now, limit] })
+      .map(backupOf)
+      .filter(isPending);
+  }
+
+  backupsToExpire(now: EpochMs, limit: number): readonly ReadyBackup[] {
+    const sql = `select * from backups indexed by backups_to_expire
+      where state = 'READY' and expires_at <= ? order by expires_at, id limit ?`;
+    return this.statements
+      .all({ sql, params: [now, limit] })
+      .map(backupOf)
+      .filter(isReady);
   }
 
   newestReady(clusterId: ClusterId): ReadyBackup | undefined {
@@ -372,6 +405,9 @@ function filter(column: string, values: readonly SQLInputValue[] | undefined): r
 function decoded<T>(row: Row | undefined, decode: (row: Row) => T): T | undefined {
   return row === undefined ? undefined : decode(row);
 }
+
+const isReady = (backup: Backup): backup is ReadyBackup => backup.state === 'READY';
+const isPending = (backup: Backup): backup is PendingBackup => backup.state === 'PENDING_DELETION';
 
 function isPromise(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'then' in value;

@@ -42,6 +42,8 @@ export interface Cluster {
   readonly newestChange?: { readonly generation: number; readonly at: EpochMs };
   /** When the next scheduled backup is due; set from activation on, survives restarts. */
   readonly nextBackupAt?: EpochMs;
+  /** When retention and thinning look at its backups again; set while it has any. */
+  readonly nextReviewAt?: EpochMs;
   /** Failed tries of the backup that is due. */
   readonly backupFailures: number;
 }

@@ -60,7 +60,11 @@ describe('the API server', () => {
   it('keeps account and region of the signature, whatever the body says', async () => {
     await using api = await stand();
     await call(api, 'DescribeBackups', {});
-    assert.deepEqual(api.calls[0]?.args[0], { account: KEY.account, region: REGION });
+    assert.deepEqual(api.calls[0]?.args[0], {
+      account: KEY.account,
+      region: REGION,
+      principal: `arn:aws:iam::${KEY.account}:root`,
+    });
   });
 
   it('calls nobody without a right signature', async () => {

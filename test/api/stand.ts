@@ -73,6 +73,7 @@ export const BACKUP: Backup = {
   mode: 'FIPS',
   createdAt: at(1_504_903_548_500),
   neverExpires: false,
+  holds: [],
   tags: new Map(),
   state: 'CREATE_IN_PROGRESS',
 };

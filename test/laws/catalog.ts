@@ -52,6 +52,7 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
         tags: new Map([['__proto__', 'x']]),
         newestChange: { generation: 0, at: at(7) },
         nextBackupAt: at(8),
+        nextReviewAt: at(10),
         backupFailures: 3,
       });
       const hsms = [
@@ -69,6 +70,14 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
         readyBackup(2, { copy, tags: new Map([['k', 'v']]), neverExpires: true }),
         pendingBackup(3, 99),
         deletedBackup(4),
+        readyBackup(5, { ...copiedUntil(8), holds: [LEGAL], sparedUntil: at(9), policy: '{}' }),
+        {
+          ...deletedBackup(6),
+          state: 'DELETED',
+          deletedAt: at(7),
+          why: 'purged',
+          record: { parts: [{ name: 'body', removedAt: at(1), absentAt: at(2) }] },
+        },
       ];
       write((writer) => {
         writer.createCluster(full);
@@ -205,6 +214,29 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
       });
     });
 
+    it('finds what retention has to look at, and nothing before its time', () => {
+      write((writer) => {
+        writer.createCluster(sampleCluster(1, { nextReviewAt: at(500) }));
+        writer.createCluster(sampleCluster(2, { nextReviewAt: at(100) }));
+        writer.createCluster(sampleCluster(3));
+        writer.createBackup(readyBackup(1));
+        writer.createBackup(readyBackup(2, { region: 'eu-west-1', ...copiedUntil(900) }));
+        writer.createBackup(readyBackup(3, { clusterId: clusterId(2), ...copiedUntil(400) }));
+        writer.createBackup(pendingBackup(4, 300, { clusterId: clusterId(2) }));
+        writer.createBackup(pendingBackup(5, 200));
+      });
+      catalog.read((reader) => {
+        const cluster = sampleCluster(1);
+        assert.deepEqual(ids(reader.clustersToReview(at(499), 9)), [clusterId(2)]);
+        assert.deepEqual(ids(reader.clustersToReview(at(500), 9)), [clusterId(2), clusterId(1)]);
+        assert.deepEqual(ids(reader.clustersToReview(at(500), 1)), [clusterId(2)]);
+        assert.deepEqual(ids(reader.readyBackupsOf(cluster)), [backupId(1)]);
+        assert.deepEqual(ids(reader.backupsToPurge(at(300), 9)), [backupId(5), backupId(4)]);
+        assert.deepEqual(ids(reader.backupsToPurge(at(299), 9)), [backupId(5)]);
+        assert.deepEqual(ids(reader.backupsToExpire(at(899), 9)), [backupId(3)]);
+      });
+    });
+
     it('pages through backups like a filter and a sort would, for every filter', () => {
       const all = manyBackups();
       write((writer) => {
@@ -331,6 +363,20 @@ function collect<T>(
 }
 
 /** Every combination of state, cluster, source, flag and region, with many equal times. */
+const LEGAL = { kind: 'legal', why: 'audit', by: 'keyark', at: at(3) } as const;
+
+function copiedUntil(expiresAt: number) {
+  return {
+    copy: {
+      copiedAt: at(5),
+      sourceRegion: 'us-east-1',
+      sourceBackup: backupId(9),
+      sourceCluster: clusterId(9),
+    },
+    ownRetention: { days: 7, expiresAt: at(expiresAt) },
+  };
+}
+
 function manyBackups(): readonly Backup[] {
   const makers = [
     unfinishedBackup,

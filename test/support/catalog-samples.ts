@@ -71,6 +71,7 @@ function backupFacts(n: number, changes: Partial<BackupFacts>): BackupFacts {
     mode: 'FIPS',
     createdAt: at(1_000 + n),
     neverExpires: false,
+    holds: [],
     tags: new Map(),
     ...changes,
   };
@@ -89,6 +90,7 @@ export function pendingBackup(n: number, purgeAt: number, changes: Partial<Backu
     ...readyBackup(n, changes),
     state: 'PENDING_DELETION',
     purgeAt: at(purgeAt),
+    removal: { kind: 'asked', why: 'a test', by: 'keyark' },
   } as const satisfies Backup;
 }
 

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
 import { connect } from 'node:tls';
+import type { Caller } from '../../src/access/caller.ts';
 import type { Backup, ReadyBackup } from '../../src/backups/backup.ts';
 import { type Backups, createBackups } from '../../src/backups/backups.ts';
 import { openStored } from '../../src/backups/restore.ts';
@@ -35,6 +36,7 @@ import type { Vault } from '../../src/vault/vault.ts';
 import { InProcessFleet } from './in-process-fleet.ts';
 
 export const SCOPE: Scope = { account: '000012345678', region: 'us-east-1' };
+export const CALLER: Caller = { ...SCOPE, principal: `arn:aws:iam::${SCOPE.account}:root` };
 export const ADMIN_PASSWORD = 'planted-admin-password';
 
 /** Fails one chosen crossing of the walls, counted over all of them. */
