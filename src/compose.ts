@@ -4,7 +4,9 @@
  */
 import { join } from 'node:path';
 import { Credentials } from './access/credentials.ts';
+import { Once } from './api/once.ts';
 import { type Api, createApi } from './api/server.ts';
+import { type Rates, Throttle } from './api/throttle.ts';
 import { type Backups, createBackups } from './backups/backups.ts';
 import { Keeper } from './backups/keeper.ts';
 import type { SchedulePolicy } from './backups/schedule.ts';
@@ -16,6 +18,7 @@ import { retryDeletions } from './clusters/delete-hsm.ts';
 import type { ClusterDeps } from './clusters/deps.ts';
 import { feedFollowers } from './clusters/feed.ts';
 import { handleFleetEvent } from './clusters/hsm-events.ts';
+import type { Quotas } from './clusters/quotas.ts';
 import { recoverClusters } from './clusters/recover.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { Background } from './kernel/background.ts';
@@ -36,6 +39,8 @@ export interface ServiceConfig {
   readonly account: string;
   readonly regions: readonly string[];
   readonly schedule: SchedulePolicy;
+  readonly quotas: Quotas;
+  readonly rates: Rates;
 }
 
 export interface ServiceParts {
@@ -89,6 +94,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     events,
     background,
     turns: new Serial(),
+    quotas: config.quotas,
   };
   const clusters = createClusters(clusterDeps);
   const keeper = new Keeper({
@@ -116,6 +122,8 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     clock,
     random,
     regions: config.regions,
+    once: new Once(catalog, clock),
+    throttle: new Throttle(config.rates, clock),
     readiness: native.readiness,
     native,
   });

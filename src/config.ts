@@ -25,6 +25,9 @@ export interface Config {
     readonly quietMs: number;
     readonly latestMs: number;
   };
+  /** Of an account in a region. */
+  readonly quotas: { readonly clusters: number; readonly hsms: number };
+  readonly rates: { readonly readsPerSecond: number; readonly writesPerSecond: number };
   readonly log: {
     readonly level: 'error' | 'info' | 'debug';
     readonly format: 'people' | 'json';
@@ -182,6 +185,42 @@ const ROWS = {
     expected: 'seconds from 1 to 86400',
     fallback: () => '60',
   },
+  clusterQuota: {
+    name: 'quotas.clusters',
+    help: 'clusters an account may have in a region',
+    flag: '--quota-clusters',
+    variable: 'KEYARK_QUOTA_CLUSTERS',
+    read: wholeNumber(1, 1_000_000),
+    expected: 'a number from 1 to 1000000',
+    fallback: () => '4',
+  },
+  hsmQuota: {
+    name: 'quotas.hsms',
+    help: 'HSMs an account may have in a region',
+    flag: '--quota-hsms',
+    variable: 'KEYARK_QUOTA_HSMS',
+    read: wholeNumber(1, 1_000_000),
+    expected: 'a number from 1 to 1000000',
+    fallback: () => '6',
+  },
+  readRate: {
+    name: 'api.reads_per_second',
+    help: 'reading calls an account may make in a region',
+    flag: '--reads-per-second',
+    variable: 'KEYARK_READS_PER_SECOND',
+    read: wholeNumber(1, 1_000_000),
+    expected: 'a number from 1 to 1000000',
+    fallback: () => '5000',
+  },
+  writeRate: {
+    name: 'api.writes_per_second',
+    help: 'changing calls an account may make in a region',
+    flag: '--writes-per-second',
+    variable: 'KEYARK_WRITES_PER_SECOND',
+    read: wholeNumber(1, 1_000_000),
+    expected: 'a number from 1 to 1000000',
+    fallback: () => '50',
+  },
   logLevel: {
     name: 'log.level',
     help: 'error, info or debug',
@@ -300,6 +339,8 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
       quietMs: quietSeconds * SECOND_MS,
       latestMs: latestSeconds * SECOND_MS,
     },
+    quotas: { clusters: values.clusterQuota, hsms: values.hsmQuota },
+    rates: { readsPerSecond: values.readRate, writesPerSecond: values.writeRate },
     log: { level: values.logLevel, format: values.logFormat },
     home: { name: values.homeName, mode: values.homeMode },
   };

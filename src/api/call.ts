@@ -22,8 +22,10 @@ import {
   type NativeFacts,
   type NativeName,
 } from './native.ts';
+import type { Once } from './once.ts';
 import { type Faces, SERVED, type Serve } from './operations.ts';
 import { OPERATIONS, type OperationName, type OperationShape } from './shapes.ts';
+import type { Throttle } from './throttle.ts';
 import { parseInput } from './validate.ts';
 
 export const CONTENT_TYPE = 'application/x-amz-json-1.1';
@@ -36,6 +38,8 @@ export interface CallParts {
   readonly native: NativeFacts;
   readonly access: { find(accessKeyId: string): AccessKey | undefined };
   readonly regions: readonly string[];
+  readonly once: Once;
+  readonly throttle: Throttle;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: Events;
@@ -55,7 +59,7 @@ interface Operation {
   readonly action: string;
   readonly shape: OperationShape;
   /** @throws Refused before the face is called. */
-  readonly run: (caller: Caller, json: Json) => JsonObject | Promise<JsonObject>;
+  readonly run: (caller: Caller, arrived: ArrivedRequest) => JsonObject | Promise<JsonObject>;
 }
 
 /** Never throws: whatever happened is an answer, and an event. */
@@ -74,7 +78,8 @@ export async function answerCall(parts: CallParts, arrived: ArrivedRequest): Pro
     const principal = `arn:aws:iam::${key.account}:root`;
     const caller: Caller = { account: key.account, region, principal };
     authorize({ account: key.account }, { action: operation.action, account: caller.account });
-    const result = await operation.run(caller, readBody(arrived));
+    parts.throttle.take(caller, operation.shape.isRead ? 'read' : 'write');
+    const result = await operation.run(caller, arrived);
     answer = { status: 200, requestId, body: JSON.stringify(result) };
   } catch (cause) {
     answer = errorAnswer(parts.events, { cause, requestId, shape: operation?.shape });
@@ -154,16 +159,24 @@ function awsOperation(parts: CallParts, name: OperationName): Operation {
     name,
     action: `cloudhsm:${name}`,
     shape,
-    run: (caller, json) => {
+    run: (caller, arrived) => {
       // The request has this operation's shape; the union is narrowed by the row above.
-      const request = parseInput(shape.input, json) as Parameters<Serve<OperationName>>[2];
+      const request = parseInput(shape.input, readBody(arrived)) as Parameters<
+        Serve<OperationName>
+      >[2];
       if (serve === undefined) {
         throw new ProtocolError(
           'UnknownOperationException',
           `${name} is not served by this Keyark yet; nothing was done. Served: ${Object.keys(SERVED).join(', ')}.`,
         );
       }
-      return serve(parts, caller, request);
+      const attempt = {
+        caller,
+        operation: name,
+        invocationId: headerOf(arrived, 'amz-sdk-invocation-id'),
+        body: arrived.body,
+      };
+      return parts.once.run(attempt, (remember) => serve(parts, caller, request, remember));
     },
   };
 }
@@ -180,7 +193,7 @@ function nativeOperation(parts: CallParts, name: NativeName): Operation {
     name,
     action: `keyark:${name}`,
     shape,
-    run: (caller, json) => serve(parts, caller, parseInput(shape.input, json)),
+    run: (caller, arrived) => serve(parts, caller, parseInput(shape.input, readBody(arrived))),
   };
 }
 

@@ -15,6 +15,7 @@ const PROTOCOL_STATUS = {
   MalformedHttpRequestException: 400,
   UnknownOperationException: 404,
   RequestAbortedException: 400,
+  ThrottlingException: 400,
   RequestTimeoutException: 408,
   RequestEntityTooLargeException: 413,
   ServiceUnavailable: 503,

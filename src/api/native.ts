@@ -63,8 +63,9 @@ export const NATIVE_OPERATIONS = {
       members: { ClusterId: { shape: clusterId, isRequired: true } },
     },
   },
-  GetStatus: { errors: [], input: { kind: 'structure', members: {} } },
+  GetStatus: { isRead: true, errors: [], input: { kind: 'structure', members: {} } },
   GetClusterDoor: {
+    isRead: true,
     errors: ['NotFound'],
     input: {
       kind: 'structure',
@@ -72,6 +73,7 @@ export const NATIVE_OPERATIONS = {
     },
   },
   GetBackupProof: {
+    isRead: true,
     errors: ['NotFound'],
     input: {
       kind: 'structure',

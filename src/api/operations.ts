@@ -2,34 +2,44 @@
 import type { Caller } from '../access/caller.ts';
 import type { Backups } from '../backups/backups.ts';
 import type { BackupQuery, ClusterQuery, PageRequest } from '../catalog/catalog.ts';
+import type { Hsm } from '../clusters/cluster.ts';
 import type { Clusters } from '../clusters/clusters.ts';
-import type { HsmSelector } from '../clusters/requests.ts';
+import type { ClusterView, HsmSelector } from '../clusters/requests.ts';
 import type { HsmType } from '../hsm/protocol.ts';
 import { Refused } from '../kernel/errors.ts';
 import { parseBackupId, parseClusterId, parseHsmId } from '../kernel/ids.ts';
+import type { TagChange } from '../kernel/tags.ts';
 import type { JsonObject } from '../kernel/types.ts';
+import type { Remember } from './once.ts';
 import { renderBackup, renderCluster, renderHsm, stateMessage } from './render.ts';
 import type { OperationName, RequestOf } from './shapes.ts';
+import { checkTagKey, pageOfTags, parseTags } from './tags.ts';
 
 export interface Faces {
   readonly clusters: Clusters;
-  readonly backups: Pick<Backups, 'describe' | 'remove' | 'undelete' | 'modifyNeverExpires'>;
+  readonly backups: Pick<
+    Backups,
+    'describe' | 'remove' | 'undelete' | 'modifyNeverExpires' | 'retag' | 'tagsOf'
+  >;
 }
 
 export type Serve<Name extends OperationName> = (
   faces: Faces,
   caller: Caller,
   request: RequestOf<Name>,
+  /** Keeps the answer of a create for the case that it is sent again. */
+  remember: Remember,
 ) => JsonObject | Promise<JsonObject>;
 
 const CLUSTERS_A_PAGE = 25;
 const BACKUPS_A_PAGE = 50;
+const TAGS_A_PAGE = 100;
 
 /** Operations of the API that are in no row here are refused as not served yet. */
 export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
-  CreateCluster: async ({ clusters }, caller, request) => {
+  CreateCluster: async ({ clusters }, caller, request, remember) => {
     const tags = parseTags(request.TagList ?? []);
-    const view = await clusters.create(caller, {
+    const wanted = {
       hsmType: parseHsmType(request.HsmType),
       subnetIds: request.SubnetIds,
       tags,
@@ -39,8 +49,11 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
       }),
       ...(request.Mode !== undefined && { mode: request.Mode }),
       ...(request.NetworkType !== undefined && { networkType: request.NetworkType }),
-    });
-    return { Cluster: renderCluster(view) };
+    };
+    const answer = (view: ClusterView): JsonObject => ({ Cluster: renderCluster(view) });
+    return answer(
+      await clusters.create(caller, wanted, (writer, view) => remember(writer, answer(view))),
+    );
   },
 
   DescribeClusters: ({ clusters }, caller, request) => {
@@ -89,13 +102,16 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
     return { Cluster: renderCluster(view) };
   },
 
-  CreateHsm: async ({ clusters }, caller, request) => {
-    const hsm = await clusters.createHsm(caller, {
+  CreateHsm: async ({ clusters }, caller, request, remember) => {
+    const wanted = {
       clusterId: parseClusterId(request.ClusterId),
       availabilityZone: request.AvailabilityZone,
       ...(request.IpAddress !== undefined && { ipAddress: request.IpAddress }),
-    });
-    return { Hsm: renderHsm(hsm) };
+    };
+    const answer = (hsm: Hsm): JsonObject => ({ Hsm: renderHsm(hsm) });
+    return answer(
+      await clusters.createHsm(caller, wanted, (writer, hsm) => remember(writer, answer(hsm))),
+    );
   },
 
   DeleteHsm: async ({ clusters }, caller, request) => {
@@ -129,7 +145,36 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
       ),
     ),
   }),
+
+  TagResource: async (faces, caller, { ResourceId, TagList }) => {
+    await tagged(faces, ResourceId).retag(caller, { put: parseTags(TagList) });
+    return {};
+  },
+
+  UntagResource: async (faces, caller, { ResourceId, TagKeyList }) => {
+    await tagged(faces, ResourceId).retag(caller, { remove: TagKeyList.map(checkTagKey) });
+    return {};
+  },
+
+  ListTags: (faces, caller, request) =>
+    pageOfTags(tagged(faces, request.ResourceId).tagsOf(caller), pageOf(request, TAGS_A_PAGE)),
 };
+
+/** Clusters and backups have tags; which one it is, the id says. */
+function tagged({ clusters, backups }: Faces, resourceId: string) {
+  if (resourceId.startsWith('cluster-')) {
+    const id = parseClusterId(resourceId);
+    return {
+      retag: async (caller: Caller, change: TagChange) => clusters.retag(caller, id, change),
+      tagsOf: (caller: Caller) => clusters.tagsOf(caller, id),
+    };
+  }
+  const id = parseBackupId(resourceId);
+  return {
+    retag: (caller: Caller, change: TagChange) => backups.retag(caller, id, change),
+    tagsOf: (caller: Caller) => backups.tagsOf(caller, id),
+  };
+}
 
 function pageOf(
   request: { readonly MaxResults?: number; readonly NextToken?: string },
@@ -172,22 +217,6 @@ function parseRetention(policy: { readonly Type?: 'DAYS'; readonly Value?: strin
     );
   }
   return Number(policy.Value);
-}
-
-function parseTags(
-  list: readonly { readonly Key: string; readonly Value: string }[],
-): ReadonlyMap<string, string> {
-  const tags = new Map<string, string>();
-  for (const { Key, Value } of list) {
-    if (tags.has(Key)) {
-      throw new Refused('InvalidRequest', `TagList has the key "${Key}" twice; name it once.`);
-    }
-    if (/^aws:/i.test(Key)) {
-      throw new Refused('TagFailure', `The tag key "${Key}" begins aws:, which is reserved.`);
-    }
-    tags.set(Key, Value);
-  }
-  return tags;
 }
 
 function parseSelector(request: RequestOf<'DeleteHsm'>): HsmSelector {

@@ -7,6 +7,7 @@ import type { Backup } from '../backups/backup.ts';
 import type { Cluster, Hsm } from '../clusters/cluster.ts';
 import type { ClusterView } from '../clusters/requests.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
+import { renderTags } from './tags.ts';
 
 const MAX_STATE_MESSAGE = 300;
 
@@ -16,10 +17,6 @@ export const seconds = (at: EpochMs): number => at / 1000;
 export function stateMessage(text: string | undefined): string | undefined {
   if (text === undefined || text.length <= MAX_STATE_MESSAGE) return text;
   return `${text.slice(0, MAX_STATE_MESSAGE - 1)}…`.toWellFormed();
-}
-
-export function renderTags(tags: ReadonlyMap<string, string>): readonly JsonObject[] {
-  return [...tags].map(([Key, Value]) => ({ Key, Value }));
 }
 
 export function renderCluster({ cluster, hsms }: ClusterView): JsonObject {

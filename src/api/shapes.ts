@@ -318,6 +318,8 @@ const structure = <const Members extends Readonly<Record<string, Member>>>(
 type ListedError = 'NotFound' | 'Tag' | 'Limit';
 
 export interface OperationShape {
+  /** Changes nothing. */
+  readonly isRead?: true;
   readonly input: StructureShape;
   readonly errors: readonly ListedError[];
 }
@@ -338,6 +340,7 @@ export const OPERATIONS = {
     }),
   },
   DescribeClusters: {
+    isRead: true,
     errors: ['Tag'],
     input: structure({
       Filters: optional(clusterFilters),
@@ -383,6 +386,7 @@ export const OPERATIONS = {
     }),
   },
   DescribeBackups: {
+    isRead: true,
     errors: ['NotFound', 'Tag'],
     input: structure({
       Filters: optional(backupFilters),
@@ -418,6 +422,7 @@ export const OPERATIONS = {
     }),
   },
   ListTags: {
+    isRead: true,
     errors: ['NotFound', 'Tag'],
     input: structure({
       ResourceId: required(resourceId),
@@ -433,6 +438,7 @@ export const OPERATIONS = {
     }),
   },
   GetResourcePolicy: {
+    isRead: true,
     errors: ['NotFound'],
     input: structure({ ResourceArn: optional(resourceArn) }),
   },

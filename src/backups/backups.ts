@@ -10,6 +10,7 @@ import { Refused } from '../kernel/errors.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { Random } from '../kernel/random.ts';
 import { Serial } from '../kernel/serial.ts';
+import { changedTags, type TagChange, type Tags } from '../kernel/tags.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import type { Backup, BackupCause, ReadyBackup, Removal } from './backup.ts';
@@ -42,6 +43,9 @@ export interface Backups {
   ): Promise<OpenOutcome>;
   remove(caller: Caller, id: BackupId): Promise<Backup>;
   undelete(scope: Scope, id: BackupId): Promise<Backup>;
+  /** @throws Refused `NotFound`, `WrongState` for what is deleted, `LimitExceeded`. */
+  retag(scope: Scope, id: BackupId, change: TagChange): Promise<Tags>;
+  tagsOf(scope: Scope, id: BackupId): Tags;
   modifyNeverExpires(scope: Scope, id: BackupId, neverExpires: boolean): Promise<Backup>;
   /** Tries a READY backup on a throw-away HSM, by default one of the same maker and owner. */
   drill(
@@ -130,6 +134,21 @@ export function createBackups(deps: BackupsDeps): Backups {
     remove: (caller, id) =>
       change(caller, id, (backup, now) => markDeleted(backup, now, askedBy(caller))),
     undelete: (scope, id) => change(scope, id, markUndeleted),
+    async retag(scope, id, tagChange) {
+      const changed = await change(scope, id, (backup) => {
+        if (backup.state === 'DELETED') {
+          throw new Refused('WrongState', `${id} is DELETED; its tags stay as they were.`);
+        }
+        return { ...backup, tags: changedTags(id, backup.tags, tagChange) };
+      });
+      return changed.tags;
+    },
+    tagsOf: (scope, id) =>
+      ownBackup(
+        catalog.read((reader) => reader.backup(id)),
+        scope,
+        id,
+      ).tags,
     modifyNeverExpires: (scope, id, neverExpires) =>
       change(scope, id, (backup) => {
         if (backup.state !== 'READY') {

@@ -8,7 +8,7 @@
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
-import type { EpochMs } from '../kernel/types.ts';
+import type { EpochMs, JsonObject } from '../kernel/types.ts';
 
 export interface Scope {
   readonly account: string;
@@ -70,6 +70,10 @@ export interface CatalogReader {
   newestReady(clusterId: ClusterId): ReadyBackup | undefined;
   /** Subnet id → availability zone, as first seen in this scope. */
   subnetZone(scope: Scope, subnetId: string): string | undefined;
+  /** Clusters and HSMs of the scope that are not DELETED. */
+  inUse(scope: Scope): { readonly clusters: number; readonly hsms: number };
+  /** What a create was answered at or after `since`. */
+  firstAnswer(key: string, since: EpochMs): JsonObject | undefined;
   /** Small named facts of the service itself. */
   setting(name: string): string | undefined;
 }
@@ -83,6 +87,11 @@ export interface CatalogWriter extends CatalogReader {
   putBackup(backup: Backup): void;
   putSubnetZone(scope: Scope, subnetId: string, zone: string): void;
   putSetting(name: string, value: string): void;
+  /** Also forgets answers given before `forgetBefore`. */
+  putFirstAnswer(
+    key: string,
+    given: { at: EpochMs; answer: JsonObject; forgetBefore: EpochMs },
+  ): void;
 }
 
 export interface Catalog extends Disposable {

@@ -136,6 +136,14 @@ const STEPS: readonly string[] = [
   update backups set removal = '{"kind":"asked","why":"asked for","by":"keyark"}'
     where state = 'PENDING_DELETION';
   `,
+  `
+  create table first_answers (
+    key text primary key,
+    at integer not null,
+    answer text not null
+  ) strict, without rowid;
+  create index first_answers_by_time on first_answers (at);
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

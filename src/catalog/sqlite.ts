@@ -11,7 +11,7 @@ import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import { assert, Failed, Refused } from '../kernel/errors.ts';
 import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
-import type { EpochMs } from '../kernel/types.ts';
+import type { EpochMs, JsonObject } from '../kernel/types.ts';
 import type {
   BackupQuery,
   Catalog,
@@ -248,6 +248,26 @@ class Reader implements CatalogReader {
     );
   }
 
+  inUse({ account, region }: Scope): { clusters: number; hsms: number } {
+    const live = "clusters.account = ? and clusters.region = ? and clusters.state <> 'DELETED'";
+    const count = (sql: string) => Number(this.statements.get(sql, account, region)?.['n']);
+    return {
+      clusters: count(`select count(*) as n from clusters where ${live}`),
+      hsms: count(`select count(*) as n from clusters
+        join hsms on hsms.cluster_id = clusters.id and hsms.state <> 'DELETED' where ${live}`),
+    };
+  }
+
+  firstAnswer(key: string, since: EpochMs): JsonObject | undefined {
+    const row = this.statements.get(
+      'select answer from first_answers where key = ? and at >= ?',
+      key,
+      since,
+    );
+    // Written from a JsonObject by `putFirstAnswer`.
+    return decoded(row, ({ answer }) => JSON.parse(String(answer)) as JsonObject);
+  }
+
   setting(name: string): string | undefined {
     const row = this.statements.get('select value from settings where name = ?', name);
     return decoded(row, ({ value }) => String(value));
@@ -297,6 +317,15 @@ class Writer extends Reader implements CatalogWriter {
 
   putSetting(name: string, value: string): void {
     this.#put('settings', { name, value }, ['name']);
+  }
+
+  putFirstAnswer(
+    key: string,
+    given: { at: EpochMs; answer: JsonObject; forgetBefore: EpochMs },
+  ): void {
+    const { at, answer, forgetBefore } = given;
+    this.#put('first_answers', { key, at, answer: JSON.stringify(answer) }, ['key']);
+    this.statements.run('delete from first_answers where at < ?', forgetBefore);
   }
 
   #create(table: string, values: Values): void {

@@ -1,6 +1,7 @@
 /** The face of `clusters/`: what the API and the loops may ask. One verb a file behind it. */
 import type { ClusterQuery, Page, PageRequest, Scope } from '../catalog/catalog.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
+import type { TagChange, Tags } from '../kernel/tags.ts';
 import type { ClusterState, Hsm } from './cluster.ts';
 import { createCluster } from './create.ts';
 import { createHsm } from './create-hsm.ts';
@@ -15,8 +16,10 @@ import type {
   CreateHsmRequest,
   HsmSelector,
   InitializeRequest,
+  OnCreated,
 } from './requests.ts';
-import { viewOf } from './rows.ts';
+import { ownCluster, viewOf } from './rows.ts';
+import { retagCluster } from './tags.ts';
 
 /**
  * All of them throw Refused (`InvalidRequest`, `NotFound`, `WrongState`, `LimitExceeded`) before anything
@@ -24,7 +27,11 @@ import { viewOf } from './rows.ts';
  * account or region is `NotFound`.
  */
 export interface Clusters {
-  create(scope: Scope, request: CreateClusterRequest): Promise<ClusterView>;
+  create(
+    scope: Scope,
+    request: CreateClusterRequest,
+    onCreated?: OnCreated<ClusterView>,
+  ): Promise<ClusterView>;
   describe(scope: Scope, query: ClusterQuery, page: PageRequest): Page<ClusterView>;
   initialize(
     scope: Scope,
@@ -32,13 +39,15 @@ export interface Clusters {
   ): Promise<{ state: ClusterState; stateMessage: string }>;
   remove(scope: Scope, clusterId: ClusterId): Promise<ClusterView>;
   modifyRetention(scope: Scope, clusterId: ClusterId, retentionDays: number): Promise<ClusterView>;
-  createHsm(scope: Scope, request: CreateHsmRequest): Promise<Hsm>;
+  createHsm(scope: Scope, request: CreateHsmRequest, onCreated?: OnCreated<Hsm>): Promise<Hsm>;
   deleteHsm(scope: Scope, clusterId: ClusterId, which: HsmSelector): Promise<HsmId>;
+  retag(scope: Scope, clusterId: ClusterId, change: TagChange): Tags;
+  tagsOf(scope: Scope, clusterId: ClusterId): Tags;
 }
 
 export function createClusters(deps: ClusterDeps): Clusters {
   return {
-    create: (scope, request) => createCluster(deps, scope, request),
+    create: (scope, request, onCreated) => createCluster(deps, scope, request, onCreated),
     describe: (scope, query, page) =>
       deps.catalog.read((reader) => {
         const { items, ...rest } = reader.clusters(scope, query, page);
@@ -48,7 +57,10 @@ export function createClusters(deps: ClusterDeps): Clusters {
     remove: (scope, clusterId) => removeCluster(deps, scope, clusterId),
     modifyRetention: async (scope, clusterId, days) =>
       modifyRetention(deps, scope, clusterId, days),
-    createHsm: (scope, request) => createHsm(deps, scope, request),
+    createHsm: (scope, request, onCreated) => createHsm(deps, scope, request, onCreated),
     deleteHsm: (scope, clusterId, which) => deleteHsm(deps, scope, clusterId, which),
+    retag: (scope, clusterId, change) => retagCluster(deps, scope, clusterId, change),
+    tagsOf: (scope, clusterId) =>
+      deps.catalog.read((reader) => ownCluster(reader, scope, clusterId).tags),
   };
 }

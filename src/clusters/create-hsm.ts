@@ -10,25 +10,27 @@ import { newHsmId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Cluster, ClusterCertificates, Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
-import { chooseAddress, eniIdOf } from './network.ts';
-import type { CreateHsmRequest } from './requests.ts';
+import { addressV6, chooseAddress, eniIdOf } from './network.ts';
+import { checkQuota, MAX_HSMS_OF_CLUSTER } from './quotas.ts';
+import type { CreateHsmRequest, OnCreated } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
 import { sourceFor } from './source.ts';
 
 export const FOLLOWER_FROZEN =
   'Another HSM of this cluster takes changes; this one follows and is fed again after each proven backup.';
-const MAX_HSMS = 28;
 
 export async function createHsm(
   deps: ClusterDeps,
   scope: Scope,
   request: CreateHsmRequest,
+  onCreated: OnCreated<Hsm> = () => {},
 ): Promise<Hsm> {
   const id = newHsmId(deps.random);
   const hsm = deps.catalog.transact((writer): Hsm => {
     const cluster = ownCluster(writer, scope, request.clusterId);
     const live = writer.hsmsOf(cluster.id);
     checkRoom(cluster, live);
+    checkQuota(writer, scope, { what: 'hsms', quotas: deps.quotas });
     const subnetId = cluster.subnets.get(request.availabilityZone);
     if (subnetId === undefined) {
       throw new Refused(
@@ -39,6 +41,7 @@ export async function createHsm(
     const neighbours = writer
       .hsmsIn(['CREATE_IN_PROGRESS', 'ACTIVE', 'DEGRADED', 'DELETE_IN_PROGRESS'])
       .filter((other) => other.subnetId === subnetId);
+    const eniIp = chooseAddress(subnetId, request.ipAddress, neighbours);
     const row: Hsm = {
       id,
       clusterId: cluster.id,
@@ -47,11 +50,13 @@ export async function createHsm(
       availabilityZone: request.availabilityZone,
       subnetId,
       eniId: eniIdOf(id),
-      eniIp: chooseAddress(subnetId, request.ipAddress, neighbours),
+      eniIp,
+      ...(cluster.networkType === 'DUALSTACK' ? { eniIpV6: addressV6(subnetId, eniIp) } : {}),
       createdAt: deps.clock.now(),
       takesWrites: false,
     };
     writer.createHsm(row);
+    onCreated(writer, row);
     return row;
   });
   deps.events.emit({ kind: 'hsmState', hsmId: id, clusterId: hsm.clusterId, state: hsm.state });
@@ -62,8 +67,11 @@ export async function createHsm(
 function checkRoom(cluster: Cluster, live: readonly Hsm[]): void {
   switch (cluster.state) {
     case 'ACTIVE':
-      if (live.length >= MAX_HSMS) {
-        throw new Refused('LimitExceeded', `${cluster.id} has ${MAX_HSMS} HSMs; that is the most.`);
+      if (live.length >= MAX_HSMS_OF_CLUSTER) {
+        throw new Refused(
+          'LimitExceeded',
+          `${cluster.id} has ${MAX_HSMS_OF_CLUSTER} HSMs; that is the most.`,
+        );
       }
       return;
     case 'UNINITIALIZED':

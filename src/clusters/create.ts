@@ -8,7 +8,8 @@ import type { Cluster } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 import { checkRetention, DEFAULT_RETENTION_DAYS } from './modify.ts';
 import { placeSubnets, securityGroupOf, vpcIdOf } from './network.ts';
-import type { ClusterView, CreateClusterRequest } from './requests.ts';
+import { checkQuota } from './quotas.ts';
+import type { ClusterView, CreateClusterRequest, OnCreated } from './requests.ts';
 import { moveCluster, viewOf } from './rows.ts';
 
 /** Backup's type and mode → the type and mode of clusters it may become (one way only). */
@@ -23,6 +24,7 @@ export async function createCluster(
   deps: ClusterDeps,
   scope: Scope,
   request: CreateClusterRequest,
+  onCreated: OnCreated<ClusterView> = () => {},
 ): Promise<ClusterView> {
   if (request.hsmType === 'hsm1.medium') {
     throw new Refused(
@@ -31,8 +33,12 @@ export async function createCluster(
     );
   }
   const retentionDays = checkRetention(request.retentionDays ?? DEFAULT_RETENTION_DAYS);
+  if (request.networkType === 'DUALSTACK' && request.hsmType !== 'hsm2m.medium') {
+    throw new Refused('InvalidRequest', 'DUALSTACK is offered with hsm2m.medium only.');
+  }
   const id = newClusterId(deps.random);
   const cluster = deps.catalog.transact((writer): Cluster => {
+    checkQuota(writer, scope, { what: 'clusters', quotas: deps.quotas });
     const source =
       request.sourceBackup === undefined ? undefined : sourceOf(writer, scope, request);
     const mode = request.mode ?? source?.backup.mode ?? 'FIPS';
@@ -63,6 +69,7 @@ export async function createCluster(
       backupFailures: 0,
     };
     writer.createCluster(row);
+    onCreated(writer, viewOf(writer, row));
     return row;
   });
   deps.events.emit({ kind: 'clusterState', clusterId: id, state: cluster.state });

@@ -7,8 +7,10 @@ import type { Clock } from '../kernel/clock.ts';
 import type { Random } from '../kernel/random.ts';
 import type { Serial } from '../kernel/serial.ts';
 import type { Events } from '../ops/events.ts';
+import type { Quotas } from './quotas.ts';
 
 export interface ClusterDeps {
+  readonly quotas: Quotas;
   readonly catalog: Catalog;
   readonly fleet: Fleet;
   readonly backups: Backups;

@@ -99,6 +99,14 @@ export function chooseAddress(
   throw new Refused('LimitExceeded', `${subnetId} has no free address left.`);
 }
 
+/** The IPv6 twin of an address: the subnet's /64 out of fd00::/8, the same host number. */
+export function addressV6(subnetId: string, eniIp: string): string {
+  const hash = createHash('sha256').update(`subnet v6 ${subnetId}`).digest('hex');
+  const groups = [`fd${hash.slice(0, 2)}`, hash.slice(2, 6), hash.slice(6, 10), hash.slice(10, 14)];
+  const host = Number(eniIp.slice(eniIp.lastIndexOf('.') + 1));
+  return `${groups.map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::${host.toString(16)}`;
+}
+
 function digits(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 17);
 }

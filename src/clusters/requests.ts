@@ -1,4 +1,5 @@
 /** What callers of `clusters/` hand in and get back. */
+import type { CatalogWriter } from '../catalog/catalog.ts';
 import type { HsmMode, HsmType } from '../hsm/protocol.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { Cluster, Hsm } from './cluster.ts';
@@ -19,6 +20,9 @@ export interface CreateHsmRequest {
   readonly availabilityZone: string;
   readonly ipAddress?: string;
 }
+
+/** Told within the transaction that creates, so that what it writes is as true as the new row. */
+export type OnCreated<Made> = (writer: CatalogWriter, made: Made) => void;
 
 /** Exactly one of the three. */
 export type HsmSelector =

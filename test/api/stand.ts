@@ -4,9 +4,13 @@
  */
 import { request as httpRequest } from 'node:http';
 import { AccessKey } from '../../src/access/credentials.ts';
+import { Once } from '../../src/api/once.ts';
 import { type Api, type ApiParts, createApi } from '../../src/api/server.ts';
+import { type Rates, Throttle } from '../../src/api/throttle.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import type { Backup } from '../../src/backups/backup.ts';
+import type { Catalog } from '../../src/catalog/catalog.ts';
+import { openCatalog } from '../../src/catalog/sqlite.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import type { Clusters } from '../../src/clusters/clusters.ts';
 import type { ClusterView } from '../../src/clusters/requests.ts';
@@ -14,8 +18,10 @@ import type { Clock } from '../../src/kernel/clock.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { parseBackupId, parseClusterId, parseHsmId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
+import type { Tags } from '../../src/kernel/tags.ts';
 import type { EpochMs } from '../../src/kernel/types.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
+import { tempFolder } from '../support/temp-folder.ts';
 
 export const ACCOUNT = '000012345678';
 export const REGION = 'us-east-1';
@@ -78,6 +84,9 @@ export const BACKUP: Backup = {
   state: 'CREATE_IN_PROGRESS',
 };
 
+const TAGS: Tags = new Map([['team', 'payments']]);
+
+const ROOMY: Rates = { readsPerSecond: 1e6, writesPerSecond: 1e6 };
 export interface Call {
   readonly method: string;
   readonly args: readonly unknown[];
@@ -88,12 +97,15 @@ export interface Stand extends AsyncDisposable {
   readonly calls: Call[];
   readonly events: ServiceEvent[];
   readonly api: Api;
+  /** Real; only what the API itself keeps is in it. */
+  readonly catalog: Catalog;
 }
 
 export interface StandOptions {
   readonly clusters?: Partial<Clusters>;
   readonly backups?: Partial<ApiParts['backups']>;
   readonly clock?: Clock;
+  readonly rates?: Rates;
   readonly parts?: Partial<ApiParts>;
 }
 
@@ -115,6 +127,8 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     modifyRetention: record('modifyRetention', Promise.resolve(VIEW)),
     createHsm: record('createHsm', Promise.resolve(HSM)),
     deleteHsm: record('deleteHsm', Promise.resolve(HSM.id)),
+    retag: record('retagCluster', TAGS),
+    tagsOf: record('tagsOfCluster', TAGS),
     ...options.clusters,
   };
   const backups: ApiParts['backups'] = {
@@ -124,6 +138,8 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     undelete: record('undelete', Promise.resolve(BACKUP)),
     modifyNeverExpires: record('modifyNeverExpires', Promise.resolve(BACKUP)),
     drill: record('drill', Promise.resolve({ opened: false, why: 'another owner' } as const)),
+    retag: record('retagBackup', Promise.resolve(TAGS)),
+    tagsOf: record('tagsOfBackup', TAGS),
     ...options.backups,
   };
   return { clusters, backups };
@@ -132,6 +148,8 @@ export function faces(calls: Call[], options: StandOptions = {}) {
 export async function stand(options: StandOptions = {}): Promise<Stand> {
   const calls: Call[] = [];
   const events: ServiceEvent[] = [];
+  const folder = await tempFolder();
+  const catalog = openCatalog({ folder: folder.path });
   const api = createApi({
     ...faces(calls, options),
     access: { find: (id) => (id === KEY.accessKeyId ? KEY : undefined) },
@@ -139,6 +157,8 @@ export async function stand(options: StandOptions = {}): Promise<Stand> {
     clock: options.clock ?? systemClock,
     random: systemRandom,
     regions: [REGION],
+    once: new Once(catalog, options.clock ?? systemClock),
+    throttle: new Throttle(options.rates ?? ROOMY, options.clock ?? systemClock),
     readiness: async () => [],
     native: {
       status: async () => ({ Roots: 'evaluation' }),
@@ -152,7 +172,18 @@ export async function stand(options: StandOptions = {}): Promise<Stand> {
     ...options.parts,
   });
   const { url } = await api.listen({ host: '127.0.0.1', port: 0 });
-  return { url: new URL(url), calls, events, api, [Symbol.asyncDispose]: () => api.close() };
+  return {
+    url: new URL(url),
+    calls,
+    events,
+    api,
+    catalog,
+    [Symbol.asyncDispose]: async () => {
+      await api.close();
+      catalog[Symbol.dispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
 }
 
 export interface Reply {

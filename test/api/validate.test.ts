@@ -138,8 +138,9 @@ function fits(shape: Shape, value: unknown): boolean {
 }
 
 const withoutConflicts: Readonly<Record<string, Input>> = {
-  // Exactly one selector, and no move of type, pass beyond the shapes.
+  // Exactly one selector, no move of type and a token of these tags pass beyond the shapes.
   DeleteHsm: { ClusterId: 'cluster-keyark2ab3cd4ef5', HsmId: 'hsm-keyark2ab3cd4ef5' },
+  ListTags: { ResourceId: 'cluster-keyark2ab3cd4ef5', MaxResults: 100 },
   ModifyCluster: {
     ClusterId: 'cluster-keyark2ab3cd4ef5',
     BackupRetentionPolicy: { Type: 'DAYS', Value: '90' },

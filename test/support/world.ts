@@ -109,6 +109,8 @@ export class World implements AsyncDisposable {
   readonly fleet: InProcessFleet;
   readonly #rawVault: Vault;
   readonly #rawKms: Kms;
+  /** Roomy, unless a test is about quotas: it sets them before the next call. */
+  readonly quotas = { clusters: 1_000, hsms: 1_000 };
   background!: Background;
   catalog!: Catalog;
   backups!: Backups;
@@ -174,7 +176,7 @@ export class World implements AsyncDisposable {
       background,
     };
     this.backups = createBackups({ ...shared, storageOf: () => this.storage });
-    this.deps = { ...shared, backups: this.backups, turns: new Serial() };
+    this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
     this.clusters = createClusters(this.deps);
   }
 
