@@ -111,7 +111,7 @@ function takeLock(
   } catch (cause) {
     lock.close();
     throw new Refused(
-      'Conflict',
+      'InUse',
       `[DATA_IN_USE] Another Keyark (${userOf(userFile)}) uses ${path}. Stop it with \`keyark stop\`, or start this one with --data on another folder.`,
       { cause },
     );

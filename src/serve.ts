@@ -2,10 +2,13 @@
  * `keyark serve`: the control plane as a process, from an empty folder to the first answer and back to
  * nothing.
  */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { composeService, type Service, type ServiceConfig } from './compose.ts';
+import { ConfigProblems } from './config.ts';
 import { openDataFolder } from './data-folder.ts';
 import { startLocalFleet } from './fleet/local.ts';
 import { becomeUser, blockedAt, controlPlaneUser, isRoot, type SystemUser } from './host/users.ts';
@@ -68,7 +71,8 @@ export async function runServe(config: ServeConfig): Promise<number> {
     port: config.port,
     ...(tls === undefined ? {} : { tls }),
   });
-  await writeEnvironment(data.path, environmentOf(config, url, service));
+  const caBundle = tls !== undefined && vouchesForItself(tls) ? config.tls?.certFile : undefined;
+  await writeEnvironment(data.path, environmentOf(config, { url, caBundle }, service));
   log.emit({ kind: 'serviceStarted', port });
 
   const end = await Promise.race([stopped, fleet.gone.then(() => 'host gone' as const)]);
@@ -91,17 +95,42 @@ function separateUser(data: string): SystemUser | undefined {
   return undefined;
 }
 
-function readTls({ certFile, keyFile }: NonNullable<ServeConfig['tls']>): {
-  cert: string;
-  key: string;
-} {
-  return { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') };
+interface Tls {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** @throws ConfigProblems for files that are swapped, damaged or of different pairs. */
+function readTls({ certFile, keyFile }: NonNullable<ServeConfig['tls']>): Tls {
+  const tls = { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') };
+  try {
+    createSecureContext(tls);
+    return tls;
+  } catch (cause) {
+    const areSwapped =
+      tls.cert.includes('PRIVATE KEY-----') && tls.key.includes('CERTIFICATE-----');
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigProblems([
+      areSwapped
+        ? `api.tls_cert (${certFile}) holds a private key and api.tls_key (${keyFile}) a certificate: they are swapped.`
+        : `api.tls_cert (${certFile}) and api.tls_key (${keyFile}) are no certificate and its key: ${why}.`,
+    ]);
+  }
+}
+
+/** A certificate that nobody else vouches for must be told to clients; a public CA's they know. */
+function vouchesForItself({ cert }: Tls): boolean {
+  const chain = cert.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return chain.some((pem) => {
+    const { subject, issuer } = new X509Certificate(pem);
+    return subject === issuer;
+  });
 }
 
 /** What a client needs, by the names AWS's own clients read. */
 function environmentOf(
   config: ServeConfig,
-  url: string,
+  { url, caBundle }: { url: string; caBundle: string | undefined },
   service: Service,
 ): ReadonlyMap<string, string> {
   const [region = ''] = config.regions;
@@ -113,6 +142,7 @@ function environmentOf(
     ['AWS_DEFAULT_REGION', region],
     ['AWS_ACCESS_KEY_ID', key.accessKeyId],
     ['AWS_SECRET_ACCESS_KEY', key.secretAccessKey],
+    ...(caBundle === undefined ? [] : ([['AWS_CA_BUNDLE', caBundle]] as const)),
   ]);
 }
 

@@ -50,6 +50,7 @@ const MODELLED = {
   TagFailure: { type: 'CloudHsmTagException', ifListed: 'Tag' },
   WrongState: { type: INVALID },
   Conflict: { type: INVALID },
+  InUse: { type: INVALID },
   NotAuthenticated: { type: 'CloudHsmAccessDeniedException' },
   LockedOut: { type: 'CloudHsmAccessDeniedException' },
   RootsLocked: { type: 'CloudHsmServiceException' },

@@ -80,8 +80,7 @@ export function createApi(parts: ApiParts): Api {
       const server = makeServer(parts, options.tls, ending.signal);
       const { port } = await bind(server, options);
       servers.push(server);
-      const scheme = options.tls === undefined ? 'http' : 'https';
-      return { port, url: `${scheme}://${hostInUrl(options.host)}:${port}` };
+      return { port, url: urlOf(options, port) };
     },
     close: async () => {
       ending.abort();
@@ -103,6 +102,12 @@ function refuseBareNetwork({ host, port, tls }: ListenOptions): void {
 const isLoopback = (host: string): boolean => host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 
 const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
+/** What this machine's own clients call: listening everywhere is no address, the loopback one is. */
+export function urlOf({ host, tls }: ListenOptions, port: number): string {
+  const reachable = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
+  return `${tls === undefined ? 'http' : 'https'}://${hostInUrl(reachable)}:${port}`;
+}
 
 function makeServer(parts: ApiParts, tls: ListenOptions['tls'], ending: AbortSignal): Server {
   const patience = parts.patience ?? DEFAULT_PATIENCE;
@@ -274,8 +279,18 @@ function answerBroken(parts: ApiParts, cause: NodeJS.ErrnoException, socket: Dup
 
 async function bind(server: Server, { host, port }: ListenOptions): Promise<AddressInfo> {
   await new Promise<void>((resolve, reject) => {
-    const onError = (cause: Error): void =>
-      reject(new Failed('START', `listening on ${hostInUrl(host)}:${port}`, { cause }));
+    const onError = (cause: NodeJS.ErrnoException): void => {
+      const where = `${hostInUrl(host)}:${port}`;
+      reject(
+        cause.code === 'EADDRINUSE'
+          ? new Refused(
+              'InUse',
+              `[PORT_IN_USE] ${where} is taken by another program. Choose another port with --port, or --port 0 for any free one.`,
+              { cause },
+            )
+          : new Failed('START', `listening on ${where}`, { cause }),
+      );
+    };
     server.once('error', onError);
     server.listen({ host, port }, () => {
       server.off('error', onError);

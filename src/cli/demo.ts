@@ -16,6 +16,7 @@ import { newPassword } from './customer.ts';
 import { CommandFailed, EXIT } from './exit-codes.ts';
 import { listOf, numberOf, objectOf, optionalText, textOf } from './json.ts';
 import type { Officer } from './officer.ts';
+import { allKeys } from './officer-keys.ts';
 import { withOfficer } from './officers.ts';
 import { makeReady, type ReadyMade } from './ready-made.ts';
 import { waitFor } from './wait.ts';
@@ -37,6 +38,7 @@ const BATCHES: readonly (readonly [kind: string, count: number])[] = [
 const MAX_BATCH = 250;
 const STEP_MS = 5 * MINUTE_MS;
 const SIGNERS_A_KIND = 2;
+const DEMO_LOCKOUT_LIMIT = 7;
 const FOREIGN_MAKER = 'another-maker';
 
 export interface DemoParts {
@@ -62,11 +64,10 @@ interface Person {
 }
 
 interface Signed {
-  readonly kind: string;
   readonly key: string;
-  /** SubjectPublicKeyInfo, DER, base64: all that checking a signature needs. */
-  readonly publicKey: string;
   readonly mechanism: string;
+  /** What a signature is checked with outside: a public key (DER, base64), or, for HMAC, the first one made. */
+  readonly with: { readonly publicKey: string } | { readonly tag: string };
 }
 
 const MESSAGE = new TextEncoder().encode('signed before the loss, and after it');
@@ -92,9 +93,11 @@ export async function runDemo(parts: DemoParts): Promise<readonly DemoRow[]> {
     });
     return [made.clusterId, made];
   });
-  const people = await step('three users', () => makePeople(parts, cluster));
+  const people = await step('three users and a policy of their own', () =>
+    makePeople(parts, cluster),
+  );
   await step('1,000 keys of all kinds', () => makeKeys(parts, cluster.clusterId, people));
-  const signers = await step('signatures with keys of every kind', () =>
+  const signers = await step('signatures with keys that sign', () =>
     signAll(parts, cluster.clusterId, people),
   );
   const before = await compare(parts, cluster.clusterId, people);
@@ -137,6 +140,8 @@ async function makePeople(
   await asPerson(parts, cluster.clusterId, admin, async (officer) => {
     const { username, role, password } = signer;
     await officer.call('user-create', { username, role, password });
+    // A policy that is not the default: one that was lost would look like the default.
+    await officer.call('policy-set', { name: 'lockout-limit', value: DEMO_LOCKOUT_LIMIT });
   });
   const people = [admin, app, signer];
   return [people.map((person) => person.username).join(', '), people];
@@ -177,16 +182,21 @@ async function signAll(
         const reference = textOf(key, 'key');
         const view = objectOf(await officer.call('key-get', { key: reference }), 'key');
         signers.push({
-          kind: type,
           key: reference,
-          publicKey: textOf(objectOf(view, 'attributes'), 'public-key-info'),
           mechanism: type === 'ec' ? 'ECDSA_SHA256' : 'SHA256_RSA_PKCS',
+          with: { publicKey: textOf(objectOf(view, 'attributes'), 'public-key-info') },
         });
       }
     }
+    const secrets = await allKeys(officer, { class: 'secret-key', type: 'generic-secret' });
+    for (const each of spread(secrets, SIGNERS_A_KIND * 5)) {
+      const asked = { key: textOf(each, 'key'), mechanism: 'SHA256_HMAC' };
+      const answer = await officer.call('sign', { ...asked, data: toBase64(MESSAGE) });
+      signers.push({ ...asked, with: { tag: textOf(answer, 'signature') } });
+    }
     await checkEach(officer, signers);
   });
-  return [`${signers.length} keys, checked outside with their public keys`, signers];
+  return [`${signers.length} RSA, EC and HMAC keys; pairs checked outside by public key`, signers];
 }
 
 async function checkSigners(
@@ -200,11 +210,15 @@ async function checkSigners(
 }
 
 async function checkEach(officer: Officer, signers: readonly Signed[]): Promise<void> {
-  for (const { key, publicKey, mechanism } of signers) {
+  for (const { key, mechanism, with: checkedWith } of signers) {
     const answer = await officer.call('sign', { key, mechanism, data: toBase64(MESSAGE) });
+    if ('tag' in checkedWith) {
+      hold(textOf(answer, 'signature') === checkedWith.tag, `${key} makes another HMAC`);
+      continue;
+    }
     const signature = fromBase64(textOf(answer, 'signature'));
     const outside = createPublicKey({
-      key: Buffer.from(publicKey, 'base64'),
+      key: Buffer.from(checkedWith.publicKey, 'base64'),
       format: 'der',
       type: 'spki',
     });
@@ -375,20 +389,6 @@ async function describe(parts: DemoParts, clusterId: string): Promise<JsonObject
     Filters: { clusterIds: [clusterId] },
   });
   return required(found[0]);
-}
-
-async function allKeys(officer: Officer, filter: JsonObject): Promise<readonly JsonObject[]> {
-  const keys: JsonObject[] = [];
-  let after: string | undefined;
-  do {
-    const page = await officer.call('key-list', {
-      ...filter,
-      ...(after === undefined ? {} : { after }),
-    });
-    keys.push(...listOf(page, 'keys'));
-    after = optionalText(page, 'next');
-  } while (after !== undefined);
-  return keys;
 }
 
 function cryptoUser(people: readonly Person[]): Person {

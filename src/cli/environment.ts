@@ -87,13 +87,18 @@ export async function findEndpoint(
     );
   }
   // The variable that AWS's own tools read; on the service's machine its certificate is known anyway.
-  const caFile = variables.get('AWS_CA_BUNDLE') ?? env['AWS_CA_BUNDLE'] ?? tls?.certFile;
+  const caFiles = [variables.get('AWS_CA_BUNDLE'), tls?.certFile, env['AWS_CA_BUNDLE']];
+  const cas = await Promise.all(
+    [...new Set(caFiles)]
+      .filter((file) => file !== undefined)
+      .map((file) => readFile(file, 'utf8')),
+  );
   return {
     url: new URL(url),
     region: variables.get('AWS_REGION') ?? 'us-east-1',
     accessKeyId,
     secretAccessKey,
-    ...(caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') }),
+    ...(cas.length === 0 ? {} : { ca: cas.join('\n') }),
   };
 }
 

@@ -8,6 +8,7 @@ import type { Context } from './context.ts';
 import type { CustomerFolder } from './customer.ts';
 import { environmentFile } from './environment.ts';
 import { numberOf, objectOf, textOf } from './json.ts';
+import { counted } from './print.ts';
 import { APP_USER, HSM_TYPE, type ReadyMade } from './ready-made.ts';
 
 export async function firstScreen(parts: {
@@ -30,7 +31,7 @@ export async function firstScreen(parts: {
     `Keyark runs. ${client.endpoint.url.origin}   data in ${config.data}`,
     '',
     `  ${made.name.padEnd(9)} ${made.clusterId}   one HSM, ${HSM_TYPE}, ${config.home.mode} (not FIPS-validated)`,
-    `  backup    ${backupId}   proven ${isoTime(provenAt)}: a second HSM restored it (${numberOf(counts, 'users')} users, ${numberOf(counts, 'keys')} keys), compared, and was wiped`,
+    `  backup    ${backupId}   proven ${isoTime(provenAt)}: a second HSM restored it (${counted(numberOf(counts, 'users'), 'user')}, ${counted(numberOf(counts, 'keys'), 'key')}), compared, and was wiped`,
     `  clients   ${environmentFile(config.data)}   endpoint, access key, cluster id and PIN (0600)`,
     `  admin     ${customer.file('admin-password')}   user ${APP_USER}: ${customer.file('app-password')}`,
     '',

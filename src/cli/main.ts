@@ -16,6 +16,7 @@ import { addEnv } from './commands/env.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
 import { addKey } from './commands/key.ts';
+import { addPolicy } from './commands/policy.ts';
 import { addServe } from './commands/serve.ts';
 import { addStatus } from './commands/status.ts';
 import { addStop } from './commands/stop.ts';
@@ -39,6 +40,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addBackup,
   addUser,
   addKey,
+  addPolicy,
   addHsmInfo,
   addUnlock,
   addHost,
@@ -130,12 +132,12 @@ function failureCode(cause: unknown, { print }: Context): number {
   }
   if (cause instanceof Refused) {
     print.note(cause.message);
-    if (cause.code === 'Conflict') return EXIT.IN_USE;
+    if (cause.code === 'InUse') return EXIT.IN_USE;
     return cause.code === 'RootsLocked' ? EXIT.ROOTS_LOCKED : EXIT.REFUSED;
   }
   if (cause instanceof Failed) {
     print.note(withReason(cause));
-    return isAddressInUse(cause) ? EXIT.IN_USE : EXIT.FAILED;
+    return EXIT.FAILED;
   }
   if (cause instanceof Error && cause.name === 'AbortError') {
     print.note(`Not done: ${cause.cause instanceof Error ? cause.cause.message : 'interrupted'}.`);
@@ -151,10 +153,6 @@ function withReason(failed: Failed): string {
   return cause instanceof Error && cause.message !== ''
     ? `${failed.message}: ${cause.message}`
     : failed.message;
-}
-
-function isAddressInUse({ cause }: Failed): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
 }
 
 /** `keyark … | head`: the reader has seen enough. */

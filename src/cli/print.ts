@@ -83,3 +83,7 @@ export function duration(ms: number): string {
 export function ago(at: EpochMs, now: EpochMs): string {
   return `${duration(now - at)} ago`;
 }
+
+/** `1 key`, `2 keys`. */
+export const counted = (count: number, noun: string): string =>
+  `${count} ${noun}${count === 1 ? '' : 's'}`;

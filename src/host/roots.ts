@@ -125,7 +125,10 @@ export class Roots {
   /** @throws Refused `NotAuthenticated`. Unlocking what is open only checks the passphrase. */
   async unlock(passphrase: Uint8Array): Promise<void> {
     if (this.#lockText === undefined) {
-      throw new Refused('WrongState', 'These roots have no passphrase; set one: keyark init.');
+      throw new Refused(
+        'WrongState',
+        'These roots have no passphrase, so nothing is locked. Set one: keyark host seal.',
+      );
     }
     const key = await openLock(this.#lockText, passphrase);
     if (this.#opened !== undefined) {

@@ -4,11 +4,11 @@ import { CKA, CKO } from './constants.ts';
 import type { Counts } from './protocol.ts';
 import type { SharedState } from './state.ts';
 
-const KEY_CLASSES: ReadonlySet<number> = new Set([CKO.SECRET_KEY, CKO.PRIVATE_KEY, CKO.PUBLIC_KEY]);
+const KEY_CLASSES: ReadonlySet<number> = new Set([CKO.SECRET_KEY, CKO.PRIVATE_KEY]);
 
 export const NO_COUNTS: Counts = { users: 0, keys: 0, objects: 0, tombstones: 0 };
 
-/** Each half of a pair is a key. */
+/** A pair is one key, as in the limits: its public half counts among the other objects. */
 export function countsOf({ users, objects, tombstones }: SharedState): Counts {
   let keys = 0;
   for (const { attributes } of objects.values()) {

@@ -56,7 +56,7 @@ export type Lifecycle =
 export interface Counts {
   readonly users: number;
   readonly keys: number;
-  /** Token objects that are no keys: certificates, data. */
+  /** Other token objects: public halves of pairs, certificates, data. */
   readonly objects: number;
   readonly tombstones: number;
 }

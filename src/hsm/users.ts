@@ -138,7 +138,7 @@ export class Users {
         if (owned > 0) {
           throw new Refused(
             'Conflict',
-            `${user.name} owns ${owned} ${owned === 1 ? 'key' : 'keys'}: delete or re-own them first. Nothing was changed.`,
+            `${user.name} owns ${owned} ${owned === 1 ? 'key' : 'keys'}: delete them first. Nothing was changed.`,
           );
         }
         const admins = [...shared.users.values()].filter((one) => one.role === 'admin').length;

@@ -15,6 +15,8 @@ export type RefusalCode =
   | 'WrongState'
   /** A name, id or folder is already taken. */
   | 'Conflict'
+  /** Another process has the folder. */
+  | 'InUse'
   /** Wrong name, password or signature; never says which. */
   | 'NotAuthenticated'
   /** Too many failures; only an admin unlocks. */

@@ -9,6 +9,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { urlOf } from '../../src/api/server.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import { type Clock, systemClock } from '../../src/kernel/clock.ts';
 import { Failed, Refused } from '../../src/kernel/errors.ts';
@@ -55,6 +56,14 @@ describe('the API server', () => {
       api.events.map((event) => event.kind === 'apiCall' && [event.operation, event.status]),
       [['DescribeClusters', 200]],
     );
+  });
+
+  it('is told under an address that can be called, wherever it listens', () => {
+    const tls = { cert: '', key: '' };
+    assert.equal(urlOf({ host: '127.0.0.1', port: 0 }, 8228), 'http://127.0.0.1:8228');
+    assert.equal(urlOf({ host: '0.0.0.0', port: 0, tls }, 1), 'https://127.0.0.1:1');
+    assert.equal(urlOf({ host: '::', port: 0, tls }, 1), 'https://[::1]:1');
+    assert.equal(urlOf({ host: 'keyark.example', port: 0, tls }, 1), 'https://keyark.example:1');
   });
 
   it('keeps account and region of the signature, whatever the body says', async () => {

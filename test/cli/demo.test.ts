@@ -12,7 +12,12 @@ test('keyark demo holds in every step, says so, and leaves nothing', async () =>
   const { code, stdout, stderr } = await keyark(['demo']);
   assert.equal(code, 0, stderr);
   for (const step of [
-    'three users',
+    'three users and a policy of their own',
+    'signatures with keys that sign',
+    'a backup, proven by a second HSM',
+    'a new HSM from the backup',
+    'users, passwords, attributes and policies compared',
+    'a second cluster from the same backup',
     '1,000 keys',
     'every HSM deleted',
     'the same keys sign again',

@@ -92,7 +92,7 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   assert.doesNotMatch(await on('key', 'list'), /\bown\b.*private-key/);
 
   const taken = await on('backup', 'take');
-  assert.match(taken, /is proven:\n {2}opened on HSM KA[0-9A-F]+, .*3 users, 4 keys/);
+  assert.match(taken, /is proven:\n {2}opened on HSM KA[0-9A-F]+, .*3 users, 2 keys/);
   const id = /backup-keyark[a-z2-7]+/.exec(taken)?.[0] ?? '';
   assert.match(await on('backup', 'list'), new RegExp(`${id} .*READY`));
   const proof = JSON.parse(await on('backup', 'proof', id, '--json')) as { BackupId: string };
@@ -100,10 +100,19 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   assert.match(await on('hsm-info'), /generation +\d+/);
   assert.match(await on('host', 'status'), /evaluation/);
   assert.match(await on('host', 'maker', 'create', 'other-maker'), /BEGIN CERTIFICATE/);
-  assert.match(await on('status'), /cluster-keyark\S+ +ACTIVE +1 +4 /);
+  assert.match(await on('status'), /cluster-keyark\S+ +ACTIVE +1 +2 /);
   assert.match(await on('env'), /export AWS_ENDPOINT_URL='http:\/\/127\.0\.0\.1:\d+'/);
   assert.match(await on('cluster', 'list'), /home +ACTIVE/);
 
+  await on('key', 'generate', 'words', '--type', 'rsa-2048');
+  assert.match(await on('key', 'sign', 'words', message), /^[A-Za-z0-9+/]{342}==\n$/);
+  assert.match(await on('key', 'delete', 'words', '--yes'), /words is gone, with its public half/);
+  assert.doesNotMatch(await on('key', 'list'), /words/);
+  await on('policy', 'set', 'lockout-limit', '7');
+  assert.match(await on('policy', 'list'), /lockout-limit +7 +1 to 20/);
+
+  const ownsKeys = await keyark(['user', 'delete', 'signer', '--data', data]);
+  assert.equal(ownsKeys.code, EXIT.REFUSED, ownsKeys.stderr);
   const unknown = await keyark(['backup', 'proof', 'backup-keyarkaaaaaaaaaa', '--data', data]);
   assert.equal(unknown.code, EXIT.REFUSED);
   const wrong = await keyark([
@@ -120,16 +129,26 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   assert.doesNotMatch(wrong.stderr, /hello| at .*\.ts:\d+/);
 });
 
-test('commands reach a service over HTTPS by its CA only', async () => {
+/** A certificate for 127.0.0.1: its own issuer, or issued by a CA that is made beside it. */
+function certificates(folder: string, isSelfSigned: boolean) {
+  const path = (name: string): string => join(folder, `${name}.pem`);
+  const openssl = (text: string) => execFileSync('openssl', text.split(/\s+/), { stdio: 'ignore' });
+  const make = (name: string, rest: string) =>
+    openssl(`req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=${name}
+      -keyout ${path(`${name}-key`)} -out ${path(name)} ${rest}`);
+  const forLoopback = '-addext subjectAltName=IP:127.0.0.1';
+  if (isSelfSigned) make('here', forLoopback);
+  else {
+    make('ca', '-addext basicConstraints=critical,CA:TRUE');
+    make('here', `${forLoopback} -CA ${path('ca')} -CAkey ${path('ca-key')}`);
+  }
+  return { cert: path('here'), key: path('here-key'), ca: path('ca') };
+}
+
+test('commands and clients reach a service over HTTPS that vouches for itself', async () => {
   await using folder = await temporaryFolder();
   await chmod(folder.path, 0o755);
-  const [cert, key] = [join(folder.path, 'cert.pem'), join(folder.path, 'key.pem')];
-  execFileSync(
-    'openssl',
-    `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=here
-     -addext subjectAltName=IP:127.0.0.1 -keyout ${key} -out ${cert}`.split(/\s+/),
-    { stdio: 'ignore' },
-  );
+  const { cert, key } = certificates(folder.path, true);
   const data = join(folder.path, 'd');
   await using up = start([
     'up',
@@ -144,11 +163,44 @@ test('commands reach a service over HTTPS by its CA only', async () => {
   ]);
   await up.says(LAST_LINE);
   assert.match(up.stdout(), /https:\/\/127\.0\.0\.1/);
+  const env = await readFile(join(data, 'env'), 'utf8');
+  assert.match(env, new RegExp(`^AWS_CA_BUNDLE=${cert}$`, 'm'));
+  const trusted = await keyark(['status', '--data', data], { env: { AWS_CA_BUNDLE: key } });
+  assert.equal(trusted.code, EXIT.OK, trusted.stderr);
+});
+
+test('commands reach a service whose certificate a CA issued by that CA only', async () => {
+  await using folder = await temporaryFolder();
+  await chmod(folder.path, 0o755);
+  const { cert, key, ca } = certificates(folder.path, false);
+  const data = join(folder.path, 'd');
+  await using serve = start([
+    'serve',
+    '--data',
+    data,
+    '--port',
+    '0',
+    '--tls-cert',
+    cert,
+    '--tls-key',
+    key,
+  ]);
+  await serve.logs('serviceStarted');
   const untrusted = await keyark(['status', '--data', data]);
   assert.equal(untrusted.code, EXIT.REFUSED);
   assert.match(untrusted.stderr, /\[UNTRUSTED\]/);
-  const trusted = await keyark(['status', '--data', data], { env: { AWS_CA_BUNDLE: cert } });
+  const trusted = await keyark(['status', '--data', data], { env: { AWS_CA_BUNDLE: ca } });
   assert.equal(trusted.code, EXIT.OK, trusted.stderr);
+});
+
+test('a certificate and a key that are swapped are told in a sentence', async () => {
+  await using folder = await temporaryFolder();
+  const { cert, key } = certificates(folder.path, true);
+  const args = ['--data', join(folder.path, 'd'), '--tls-cert', key, '--tls-key', cert];
+  const { code, stderr } = await keyark(['serve', ...args]);
+  assert.equal(code, EXIT.CONFIG);
+  assert.match(stderr, /they are swapped/);
+  assert.doesNotMatch(stderr, / at .*\.ts:\d+/);
 });
 
 test('keyark up ends the service also when it is killed itself', async () => {

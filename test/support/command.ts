@@ -28,6 +28,8 @@ export interface Running extends AsyncDisposable {
   stdout(): string;
   /** Resolves when stdout holds `text`; fails when the command ends before. */
   says(text: string): Promise<void>;
+  /** The same for stderr, where the log goes. */
+  logs(text: string): Promise<void>;
   end(signal?: NodeJS.Signals): Promise<Outcome>;
 }
 
@@ -55,20 +57,22 @@ export function start(args: readonly string[], { env = {}, input = '' }: RunOpti
     if (!hasEnded()) child.kill(signal);
     return await ended;
   };
+  const waitFor = async (text: string, seen: () => string): Promise<void> => {
+    const deadline = performance.now() + START_MS;
+    while (!seen().includes(text)) {
+      if (hasEnded() || performance.now() > deadline) {
+        await end('SIGKILL');
+        throw new Error(`"${text}" was never said:\n${stdout}\n${stderr}`);
+      }
+      await sleep(25);
+    }
+  };
   return {
     pid: child.pid ?? -1,
     ended,
     stdout: () => stdout,
-    says: async (text) => {
-      const deadline = performance.now() + START_MS;
-      while (!stdout.includes(text)) {
-        if (hasEnded() || performance.now() > deadline) {
-          await end('SIGKILL');
-          throw new Error(`"${text}" was never said:\n${stdout}\n${stderr}`);
-        }
-        await sleep(25);
-      }
-    },
+    says: (text) => waitFor(text, () => stdout),
+    logs: (text) => waitFor(text, () => stderr),
     end,
     [Symbol.asyncDispose]: async () => {
       await end();

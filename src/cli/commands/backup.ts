@@ -7,6 +7,7 @@ import { type Context, clientOf, hasOption, textOption, withData, withJson } fro
 import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
 import { chooseCluster } from '../officers.ts';
+import { counted } from '../print.ts';
 import { waitFor } from '../wait.ts';
 
 const TAKE_MS = 10 * MINUTE_MS;
@@ -89,7 +90,7 @@ function printProof({ print }: Context, answer: JsonObject): void {
   print.line(`${textOf(answer, 'BackupId')} is proven:`);
   print.line(
     `  opened on HSM ${textOf(statement, 'drillSerial')}, which was wiped afterwards: ` +
-      `${numberOf(counts, 'users')} users, ${numberOf(counts, 'keys')} keys, state digest equal`,
+      `${counted(numberOf(counts, 'users'), 'user')}, ${counted(numberOf(counts, 'keys'), 'key')}, state digest equal`,
   );
   for (const kind of tried) {
     print.line(

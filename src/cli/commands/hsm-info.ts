@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type Context, hasOption, withJson } from '../context.ts';
 import { numberOf, objectOf, optionalText, textOf } from '../json.ts';
 import { atDoor, withCluster } from '../officer-command.ts';
+import { counted } from '../print.ts';
 
 export function addHsmInfo(program: Command, context: Context): void {
   const command = program
@@ -29,7 +30,10 @@ export function addHsmInfo(program: Command, context: Context): void {
           'type, mode',
           `${optionalText(info, 'type') ?? '-'}, ${optionalText(info, 'mode') ?? '-'}`,
         ],
-        ['inside', `${numberOf(counts, 'users')} users, ${numberOf(counts, 'keys')} keys`],
+        [
+          'inside',
+          `${counted(numberOf(counts, 'users'), 'user')}, ${counted(numberOf(counts, 'keys'), 'key')}`,
+        ],
         ['code', `SHA-256 ${textOf(info, 'codeSha256')}`],
       ],
     );

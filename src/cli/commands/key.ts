@@ -4,10 +4,12 @@ import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { toBase64 } from '../../kernel/bytes.ts';
 import type { JsonObject } from '../../kernel/types.ts';
+import { confirmed } from '../confirm.ts';
 import { type Context, hasOption, textOption, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
-import { listOf, optionalText, textOf } from '../json.ts';
+import { optionalText, textOf } from '../json.ts';
 import { asOfficer, type Login, withLogin } from '../officer-command.ts';
+import { allKeys, type Caller } from '../officer-keys.ts';
 import { APP_USER } from '../ready-made.ts';
 
 const APP: Login = { username: APP_USER, role: 'crypto-user' };
@@ -23,8 +25,17 @@ const KINDS: Readonly<Record<string, { call: string; params: JsonObject }>> = {
   'ec-p384': { call: 'key-generate-pair', params: { type: 'ec', curve: 'P-384' } },
 };
 
+/** What signs when nothing else is asked for. */
+const SIGNS_WITH: Readonly<Record<string, string>> = {
+  ec: 'ECDSA_SHA256',
+  rsa: 'SHA256_RSA_PKCS',
+  'generic-secret': 'SHA256_HMAC',
+};
+
 export function addKey(program: Command, context: Context): void {
-  const key = program.command('key').description('keys inside the HSM: generate, list, sign');
+  const key = program
+    .command('key')
+    .description('keys inside the HSM: generate, list, sign, delete');
 
   const generate = key
     .command('generate')
@@ -52,7 +63,7 @@ export function addKey(program: Command, context: Context): void {
     .addHelpText('after', '\nExample:\n  keyark key list');
   withJson(withLogin(list, APP_USER)).action(async () => {
     const keys = await asOfficer(context, list, APP, (officer) =>
-      allKeys(officer, textOption(list, 'label')),
+      allKeys(officer, { label: textOption(list, 'label') }),
     );
     if (hasOption(list, 'json')) context.print.json({ keys });
     else {
@@ -61,31 +72,72 @@ export function addKey(program: Command, context: Context): void {
     }
   });
 
+  const remove = key
+    .command('delete')
+    .description('destroy a key for good; backups that hold it still do')
+    .argument('<key>', 'its label, or its reference 0x…')
+    .option('--yes', 'do not ask')
+    .addHelpText('after', '\nExample:\n  keyark key delete tls');
+  withLogin(remove, APP_USER).action(async (wanted: string) => {
+    const question = `Destroy the key ${wanted} in the HSM? Backups that hold it keep it until they are purged.`;
+    if (!hasOption(remove, 'yes') && !(await confirmed(context, question))) {
+      throw new CommandFailed(EXIT.REFUSED, 'Nothing was deleted.');
+    }
+    const deleted = await asOfficer(context, remove, APP, (officer) => deleteKeys(officer, wanted));
+    context.print.line(`${wanted} is gone${deleted === 2 ? ', with its public half' : ''}.`);
+  });
+
   const sign = key
     .command('sign')
     .description('sign a file with a key of the HSM; base64 on stdout')
     .argument('<key>', 'its label, or its reference 0x…')
     .argument('<file>')
-    .addOption(new Option('--mechanism <name>', 'as the HSM calls it').default('ECDSA_SHA256'))
-    .addHelpText('after', '\nExample:\n  keyark key sign tls ./message');
+    .option('--mechanism <name>', "as the HSM calls it (default: the key type's own)")
+    .addHelpText(
+      'after',
+      `\nWithout --mechanism: ${Object.entries(SIGNS_WITH)
+        .map(([type, name]) => `${type} ${name}`)
+        .join(', ')}.\n\nExample:\n  keyark key sign tls ./message`,
+    );
   withJson(withLogin(sign, APP_USER)).action(async (label: string, file: string) => {
     const data = toBase64(readFileSync(file));
-    const mechanism = textOption(sign, 'mechanism');
     const answer = await asOfficer(context, sign, APP, async (officer) => {
-      const key = await signingKey(officer, label);
-      return officer.call('sign', { key, mechanism, data });
+      const found = await ownKey(officer, label);
+      const mechanism = textOption(sign, 'mechanism') ?? SIGNS_WITH[textOf(found, 'type')];
+      if (mechanism === undefined) {
+        throw new CommandFailed(
+          EXIT.REFUSED,
+          `A key of type ${textOf(found, 'type')} does not sign by default; name a --mechanism.`,
+        );
+      }
+      return officer.call('sign', { key: textOf(found, 'key'), mechanism, data });
     });
     if (hasOption(sign, 'json')) context.print.json(answer);
     else context.print.line(textOf(answer, 'signature'));
   });
 }
 
+/** Deletes what `wanted` names: the public half of a pair too, where a label names one. */
+async function deleteKeys(officer: Caller, wanted: string): Promise<number> {
+  const own = await ownKey(officer, wanted);
+  const halves = wanted.startsWith('0x')
+    ? []
+    : (await allKeys(officer, { label: wanted })).filter(
+        (each) => each['class'] === 'public-key' && each['type'] === own['type'],
+      );
+  for (const each of [own, ...halves]) {
+    await officer.call('key-delete', { key: textOf(each, 'key') });
+  }
+  return 1 + halves.length;
+}
+
 /** @param wanted a label, or the HSM's own reference (`0x…`) where a label is on several keys. */
-async function signingKey(officer: Caller, wanted: string): Promise<string> {
-  if (wanted.startsWith('0x')) return wanted;
-  const found = await allKeys(officer, wanted);
-  const [own, ...others] = found.filter((each) => each['class'] !== 'public-key');
-  if (own !== undefined && others.length === 0) return textOf(own, 'key');
+async function ownKey(officer: Caller, wanted: string): Promise<JsonObject> {
+  const found = wanted.startsWith('0x')
+    ? (await allKeys(officer)).filter((each) => each['key'] === wanted)
+    : (await allKeys(officer, { label: wanted })).filter((each) => each['class'] !== 'public-key');
+  const [own, ...others] = found;
+  if (own !== undefined && others.length === 0) return own;
   throw new CommandFailed(
     EXIT.REFUSED,
     own === undefined
@@ -94,19 +146,4 @@ async function signingKey(officer: Caller, wanted: string): Promise<string> {
   );
 }
 
-interface Caller {
-  call(name: string, params: JsonObject): Promise<JsonObject>;
-}
-
 const COLUMNS = ['label', 'class', 'type', 'key'] as const;
-
-async function allKeys(officer: Caller, label: string | undefined): Promise<readonly JsonObject[]> {
-  const found: JsonObject[] = [];
-  let after: string | undefined;
-  do {
-    const page = await officer.call('key-list', { label, after });
-    found.push(...listOf(page, 'keys'));
-    after = optionalText(page, 'next');
-  } while (after !== undefined);
-  return found;
-}
