@@ -20,8 +20,8 @@ const BIOME = join(
   `cli-${process.platform}-${process.arch}`,
   'biome',
 );
-/** Rounded up from `du -sm node_modules` on Linux x64; said before a download starts. */
-const DISK_MB = 370;
+/** Rounded up from `du -sm node_modules` on Linux x64; said before a download starts. To run it, no tools are needed. */
+const DISK_MB = { withTools: 490, bare: 340 };
 
 const TASKS = {
   start: (args) => runAll([[join(ROOT, 'bin', 'keyark'), 'up', ...args]]),
@@ -41,20 +41,25 @@ if (task === undefined) {
   console.error(`usage: node bin/setup.mjs ${Object.keys(TASKS).join('|')} [arguments]`);
   process.exit(64);
 }
-installPackages();
+installPackages(name === 'start' ? 'bare' : 'withTools');
 process.exitCode = await task(rest);
 
-function installPackages() {
-  const lock = readJson(join(ROOT, 'package-lock.json')).packages;
+/** @param extent `bare`: what the service runs with; what tests and checks need can stay away. */
+function installPackages(extent) {
+  const all = readJson(join(ROOT, 'package-lock.json')).packages;
+  const lock = Object.fromEntries(
+    Object.entries(all).filter(([, entry]) => extent === 'withTools' || !entry.dev),
+  );
   if (whatIsMissing(lock) === undefined) return;
   const required = Object.values(lock).filter((entry) => !entry.optional).length - 1;
   const pinned = pinnedVersion();
   console.log(
-    `Installing Node ${pinned} and ${required} packages into ./node_modules (about ${DISK_MB} MB on disk) …`,
+    `Installing Node ${pinned} and ${required} packages into ./node_modules (about ${DISK_MB[extent]} MB on disk) …`,
   );
   const started = process.hrtime.bigint();
   const npm = npmCommand();
-  const args = ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund'];
+  const dev = extent === 'bare' ? '--omit=dev' : '--include=dev';
+  const args = ['ci', dev, '--include=optional', '--no-audit', '--no-fund'];
   const done = spawnSync(npm[0], [...npm.slice(1), ...args, '--loglevel=error'], {
     cwd: ROOT,
     stdio: ['ignore', 'ignore', 'inherit'],

@@ -257,7 +257,7 @@ describe('the API server', () => {
     await assert.rejects(
       other.api.listen({ host: '127.0.0.1', port }),
       (cause) =>
-        cause instanceof Failed && cause.code === 'START' && cause.message.includes(String(port)),
+        cause instanceof Refused && cause.code === 'InUse' && cause.message.includes(`:${port} is`),
     );
   });
 

@@ -21,6 +21,7 @@ import { systemRandom } from '../../src/kernel/random.ts';
 import type { Tags } from '../../src/kernel/tags.ts';
 import type { EpochMs } from '../../src/kernel/types.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
+import { checkAnswer, MODELLED_OPERATIONS } from '../support/api-model.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 
 export const ACCOUNT = '000012345678';
@@ -240,5 +241,9 @@ export async function call(
     key: options.key ?? KEY,
     clock: options.clock ?? systemClock,
   });
-  return post(url, headers, body);
+  const reply = await post(url, headers, body);
+  if (reply.status === 200 && MODELLED_OPERATIONS.includes(operation)) {
+    checkAnswer(operation, reply.json);
+  }
+  return reply;
 }
