@@ -17,6 +17,8 @@ import type { ClusterDeps } from './clusters/deps.ts';
 import { feedFollowers } from './clusters/feed.ts';
 import { handleFleetEvent } from './clusters/hsm-events.ts';
 import { recoverClusters } from './clusters/recover.ts';
+import { retryRestores } from './clusters/restore-recover.ts';
+import { createRestores } from './clusters/restores.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { Background } from './kernel/background.ts';
 import { type Clock, SECOND_MS } from './kernel/clock.ts';
@@ -36,6 +38,8 @@ export interface ServiceConfig {
   readonly account: string;
   readonly regions: readonly string[];
   readonly schedule: SchedulePolicy;
+  /** How long a restore into a live cluster can be undone. */
+  readonly restoreUndoMs: number;
 }
 
 export interface ServiceParts {
@@ -91,6 +95,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     turns: new Serial(),
   };
   const clusters = createClusters(clusterDeps);
+  const restores = createRestores({ ...clusterDeps, undoMs: config.restoreUndoMs });
   const keeper = new Keeper({
     catalog,
     backups,
@@ -98,7 +103,10 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     background,
     policy: config.schedule,
     onProven: (backup) => feedFollowers(clusterDeps, backup),
-    onMinute: () => retryDeletions(clusterDeps),
+    onMinute: () => {
+      retryDeletions(clusterDeps);
+      retryRestores(clusterDeps);
+    },
   });
 
   const native = createStatus({
@@ -111,6 +119,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   const api = createApi({
     clusters,
     backups,
+    restores,
     access: credentials,
     events,
     clock,

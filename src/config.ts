@@ -7,7 +7,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
-import { SECOND_MS } from './kernel/clock.ts';
+import { HOUR_MS, SECOND_MS } from './kernel/clock.ts';
 
 /** What the service and the commands run with. */
 export interface Config {
@@ -25,6 +25,8 @@ export interface Config {
     readonly quietMs: number;
     readonly latestMs: number;
   };
+  /** How long a restore into a live cluster can be undone. */
+  readonly restoreUndoMs: number;
   readonly log: {
     readonly level: 'error' | 'info' | 'debug';
     readonly format: 'people' | 'json';
@@ -182,6 +184,15 @@ const ROWS = {
     expected: 'seconds from 1 to 86400',
     fallback: () => '60',
   },
+  undoHours: {
+    name: 'restores.undo_hours',
+    help: 'how long a restore into a live cluster can be undone',
+    flag: '--restore-undo',
+    variable: 'KEYARK_RESTORE_UNDO',
+    read: wholeNumber(1, 720),
+    expected: 'hours from 1 to 720',
+    fallback: () => '24',
+  },
   logLevel: {
     name: 'log.level',
     help: 'error, info or debug',
@@ -300,6 +311,7 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
       quietMs: quietSeconds * SECOND_MS,
       latestMs: latestSeconds * SECOND_MS,
     },
+    restoreUndoMs: values.undoHours * HOUR_MS,
     log: { level: values.logLevel, format: values.logFormat },
     home: { name: values.homeName, mode: values.homeMode },
   };
