@@ -16,6 +16,7 @@ import { addEnv } from './commands/env.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
 import { addKey } from './commands/key.ts';
+import { addRestore } from './commands/restore.ts';
 import { addServe } from './commands/serve.ts';
 import { addStatus } from './commands/status.ts';
 import { addStop } from './commands/stop.ts';
@@ -37,6 +38,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addAws,
   addCluster,
   addBackup,
+  addRestore,
   addUser,
   addKey,
   addHsmInfo,

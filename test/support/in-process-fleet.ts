@@ -51,6 +51,11 @@ export class InProcessFleet implements Fleet {
     this.#parts = parts;
   }
 
+  /** From now on every HSM that is started here is listened to. */
+  tapWith(tap: (bytes: Uint8Array) => void): void {
+    this.#parts.tap = tap;
+  }
+
   onEvent(listener: (event: FleetEvent) => void): void {
     this.#listeners.push(listener);
   }
