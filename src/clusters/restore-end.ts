@@ -70,7 +70,15 @@ async function retire(
       moveHsm(deps, oldHsmId, 'DEGRADED', { why: `${id} replaced it. ${why}`, takesWrites: false });
       return;
     }
-    await deps.fleet.discard(oldHsmId);
+    try {
+      await deps.fleet.discard(oldHsmId);
+    } catch (cause) {
+      // Nobody waits for it: `retryDeletions` goes on with what says why it is still there.
+      moveHsm(deps, oldHsmId, 'DELETE_IN_PROGRESS', {
+        why: `${id} replaced it; not removed yet: ${messageOf(cause)}`,
+      });
+      return;
+    }
   }
   moveHsm(deps, oldHsmId, 'DELETED', { takesWrites: false });
 }

@@ -1,6 +1,7 @@
 /** The face of restores into live clusters: plan, start, undo, list. */
 import type { Scope } from '../catalog/catalog.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
+import { Serial } from '../kernel/serial.ts';
 import type { Restore } from './restore.ts';
 import { type PlanRequest, planRestore, type RestorePlan } from './restore-plan.ts';
 import { type Asker, type RestoreDeps, startRestore, whatToUndo } from './restore-start.ts';
@@ -20,8 +21,10 @@ export interface Restores {
 const MAX_LISTED = 100;
 
 export function createRestores(deps: RestoreDeps): Restores {
+  /** A plan holds a sealed state in memory and a throw-away HSM: one at a time. */
+  const plans = new Serial();
   return {
-    plan: (scope, request) => planRestore(deps, scope, request),
+    plan: (scope, request) => plans.run('plan', () => planRestore(deps, scope, request)),
     start: (asker, wanted) => startRestore(deps, asker, () => wanted),
     undo: (asker, clusterId) =>
       startRestore(deps, asker, (reader) =>

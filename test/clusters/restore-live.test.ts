@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { duplexPair } from 'node:stream';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
+import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
 import type { Restore } from '../../src/clusters/restore.ts';
 import { retryRestores } from '../../src/clusters/restore-recover.ts';
 import { createRestores } from '../../src/clusters/restores.ts';
@@ -253,6 +254,8 @@ test('whichever call fails during a restore, the cluster serves a whole state an
       world.faults.reset();
       retryRestores(world.deps);
       await world.background.idle();
+      retryDeletions(world.deps);
+      await world.background.idle();
     } else {
       await world.restart();
     }
@@ -281,7 +284,7 @@ test('whichever call fails during a restore, the cluster serves a whole state an
     const newest = world.catalog.read((reader) => reader.newestReady(clusterId));
     const { incarnation } = await world.fleet.hsm(after.id).hello();
     assert.equal(newest?.archive.seal.statement.incarnation, incarnation, where);
-    // Nobody is left over on the host but an old HSM whose removal is still to be repeated.
+    // Nobody is left over on the host.
     const known = (await world.fleet.list()).map((hsm) => hsm.hsmId);
     const rows = world.catalog.read((reader) => reader.hsmsOf(clusterId)).map(({ id }) => id);
     assert.deepEqual([...known].sort(), [...rows].sort(), where);
@@ -368,6 +371,29 @@ test('an HSM that comes back thawed and takes a change stops the restore; nothin
   assert.equal(newest?.cause, 'before-restore');
 });
 
+test('an old HSM that took a change in the moment of the switch stays, and says what deleting it gives up', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const [backup] = world.ready(clusterId);
+  assert.ok(backup !== undefined);
+  const prefer = world.fleet.prefer.bind(world.fleet);
+  world.fleet.prefer = async (...args) => {
+    await world.fleet.restartWith(hsmId, SCHEMA);
+    await world.asAdmin(hsmId, (call) => call('user-create', { ...app, username: 'between' }));
+    await prefer(...args);
+  };
+  assert.equal((await restore(world, clusterId, backup.id)).state, 'DONE');
+  const old = world.hsm(hsmId);
+  assert.equal(old.state, 'DEGRADED');
+  assert.match(
+    old.stateMessage ?? '',
+    /holds changes up to generation \d+.*Deleting it gives that up/,
+  );
+  assert.ok((await listing(world, hsmId)).some((line) => line.includes('"between"')));
+  assert.notEqual(writer(world, clusterId).id, hsmId);
+  await mustServe(world, clusterId, 'more');
+});
+
 test('of a restore and whatever else changes a cluster’s HSMs one wins', async () => {
   await using world = await World.open();
   const { clusterId, hsmId } = await world.activeCluster();
@@ -378,6 +404,7 @@ test('of a restore and whatever else changes a cluster’s HSMs one wins', async
 
   const { id } = await world.restores.start(CALLER, wanted);
   assert.equal(world.cluster(clusterId).state, 'UPDATE_IN_PROGRESS');
+  assert.match(world.cluster(clusterId).stateMessage ?? '', new RegExp(id));
   await assert.rejects(world.restores.start(CALLER, wanted), /RESTORE_UNDER_WAY/);
   await assert.rejects(world.clusters.deleteHsm(SCOPE, clusterId, { hsmId }), refused);
   const request = { clusterId, availabilityZone: 'us-east-1b' };
