@@ -20,6 +20,8 @@ import { feedFollowers } from './clusters/feed.ts';
 import { handleFleetEvent } from './clusters/hsm-events.ts';
 import type { Quotas } from './clusters/quotas.ts';
 import { recoverClusters } from './clusters/recover.ts';
+import { retryRestores } from './clusters/restore-recover.ts';
+import { createRestores } from './clusters/restores.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { Background } from './kernel/background.ts';
 import { type Clock, SECOND_MS } from './kernel/clock.ts';
@@ -41,6 +43,8 @@ export interface ServiceConfig {
   readonly schedule: SchedulePolicy;
   readonly quotas: Quotas;
   readonly rates: Rates;
+  /** How long a restore into a live cluster can be undone. */
+  readonly restoreUndoMs: number;
 }
 
 export interface ServiceParts {
@@ -97,6 +101,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     quotas: config.quotas,
   };
   const clusters = createClusters(clusterDeps);
+  const restores = createRestores({ ...clusterDeps, undoMs: config.restoreUndoMs });
   const keeper = new Keeper({
     catalog,
     backups,
@@ -104,7 +109,10 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     background,
     policy: config.schedule,
     onProven: (backup) => feedFollowers(clusterDeps, backup),
-    onMinute: () => retryDeletions(clusterDeps),
+    onMinute: () => {
+      retryDeletions(clusterDeps);
+      retryRestores(clusterDeps);
+    },
   });
 
   const native = createStatus({
@@ -117,6 +125,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   const api = createApi({
     clusters,
     backups,
+    restores,
     access: credentials,
     events,
     clock,

@@ -7,7 +7,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
-import { SECOND_MS } from './kernel/clock.ts';
+import { HOUR_MS, SECOND_MS } from './kernel/clock.ts';
 
 /** What the service and the commands run with. */
 export interface Config {
@@ -28,6 +28,8 @@ export interface Config {
   /** Of an account in a region. */
   readonly quotas: { readonly clusters: number; readonly hsms: number };
   readonly rates: { readonly readsPerSecond: number; readonly writesPerSecond: number };
+  /** How long a restore into a live cluster can be undone. */
+  readonly restoreUndoMs: number;
   readonly log: {
     readonly level: 'error' | 'info' | 'debug';
     readonly format: 'people' | 'json';
@@ -221,6 +223,15 @@ const ROWS = {
     expected: 'a number from 1 to 1000000',
     fallback: () => '50',
   },
+  undoHours: {
+    name: 'restores.undo_hours',
+    help: 'how long a restore into a live cluster can be undone',
+    flag: '--restore-undo',
+    variable: 'KEYARK_RESTORE_UNDO',
+    read: wholeNumber(1, 720),
+    expected: 'hours from 1 to 720',
+    fallback: () => '24',
+  },
   logLevel: {
     name: 'log.level',
     help: 'error, info or debug',
@@ -341,6 +352,7 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
     },
     quotas: { clusters: values.clusterQuota, hsms: values.hsmQuota },
     rates: { readsPerSecond: values.readRate, writesPerSecond: values.writeRate },
+    restoreUndoMs: values.undoHours * HOUR_MS,
     log: { level: values.logLevel, format: values.logFormat },
     home: { name: values.homeName, mode: values.homeMode },
   };

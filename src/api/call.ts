@@ -35,6 +35,7 @@ const NATIVE_PREFIX = 'KeyarkService.';
 export interface CallParts {
   readonly clusters: Faces['clusters'];
   readonly backups: Faces['backups'] & NativeFaces['backups'];
+  readonly restores: NativeFaces['restores'];
   readonly native: NativeFacts;
   readonly access: { find(accessKeyId: string): AccessKey | undefined };
   readonly regions: readonly string[];

@@ -8,6 +8,7 @@ import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
+import { RESTORE_NATIVE, RESTORE_OPERATIONS, type RestoreFaces } from './native-restore.ts';
 import { renderBackup } from './render.ts';
 import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
 
@@ -41,7 +42,7 @@ export interface NativeFacts {
   clusterDoor(scope: Scope, clusterId: ClusterId): Promise<ClusterDoor>;
 }
 
-export interface NativeFaces {
+export interface NativeFaces extends RestoreFaces {
   readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill'>;
   readonly native: NativeFacts;
 }
@@ -92,6 +93,7 @@ export const NATIVE_OPERATIONS = {
       },
     },
   },
+  ...RESTORE_OPERATIONS,
 } as const satisfies Readonly<Record<string, OperationShape>>;
 
 export type NativeName = keyof typeof NATIVE_OPERATIONS;
@@ -160,6 +162,8 @@ export const NATIVE: {
       Difference: outcome.difference,
     };
   },
+
+  ...RESTORE_NATIVE,
 };
 
 const renderAddress = (address: DoorAddress): JsonObject =>

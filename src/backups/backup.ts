@@ -11,6 +11,10 @@ export type BackupCause =
   | 'manual'
   | 'before-add-hsm'
   | 'before-delete-hsm'
+  /** What a restore replaces, so that it can be undone. */
+  | 'before-restore'
+  /** What a restore brought back, as the cluster's new line. */
+  | 'restored'
   | 'copied';
 
 export type Proof = Signed<ProofStatement>;

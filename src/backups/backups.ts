@@ -1,9 +1,9 @@
 /** The face of `backups/`: what the API, clusters and the keeper may ask. One verb a file behind it. */
 import type { Caller } from '../access/caller.ts';
 import type { BackupQuery, Catalog, Page, PageRequest, Scope } from '../catalog/catalog.ts';
-import type { Cluster, Hsm } from '../clusters/cluster.ts';
-import type { Fleet, HsmHandle } from '../fleet/fleet.ts';
-import type { OpenOutcome } from '../hsm/protocol.ts';
+import type { Hsm } from '../clusters/cluster.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import type { OpenOutcome, PlanOutcome } from '../hsm/protocol.ts';
 import type { Background } from '../kernel/background.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
@@ -15,12 +15,15 @@ import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import type { Backup, BackupCause, ReadyBackup, Removal } from './backup.ts';
 import { type DrillOutcome, drillBackup } from './drill.ts';
+import { type CurrentState, planAgainst } from './plan.ts';
 import { duePurges, purgeBackup } from './purge.ts';
 import { recoverBackups } from './recover.ts';
 import { markDeleted, markUndeleted } from './remove.ts';
-import { restoreBackup } from './restore.ts';
+import { type RestoreTarget, restoreBackup } from './restore.ts';
 import type { StorageOf } from './storage.ts';
 import { takeBackup } from './take.ts';
+
+export type { CurrentState };
 
 export interface Backups {
   describe(scope: Scope, query: BackupQuery, page: PageRequest): Page<Backup>;
@@ -37,10 +40,11 @@ export interface Backups {
   /** For the native API: starts a manual backup of the caller's cluster and answers with its first row. */
   takeManual(scope: Scope, clusterId: ClusterId): Promise<Backup>;
   /** Opens a READY backup on an HSM and checks the digest against the proof. */
-  restore(
-    backup: ReadyBackup,
-    target: { cluster: Cluster; hsm: Hsm; handle: HsmHandle; isClone: boolean },
-  ): Promise<OpenOutcome>;
+  restore(backup: ReadyBackup, target: RestoreTarget): Promise<OpenOutcome>;
+  /** What would change if the backup's state replaced the current one, found out on a throw-away HSM. */
+  plan(chosen: ReadyBackup, current: CurrentState): Promise<PlanOutcome>;
+  /** The service itself gives up a backup whose reason did not come about; seven days of undo, as ever. */
+  withdraw(id: BackupId, why: string): Promise<void>;
   remove(caller: Caller, id: BackupId): Promise<Backup>;
   undelete(scope: Scope, id: BackupId): Promise<Backup>;
   /** @throws Refused `NotFound`, `WrongState` for what is deleted, `LimitExceeded`. */
@@ -131,6 +135,16 @@ export function createBackups(deps: BackupsDeps): Backups {
       });
     },
     restore: (backup, target) => restoreBackup(deps, backup, target),
+    plan: (chosen, current) => planAgainst(deps, chosen, current),
+    withdraw: (id, why) =>
+      turns.run(id, async () =>
+        catalog.transact((writer) => {
+          const backup = writer.backup(id);
+          if (backup?.state !== 'READY') return;
+          const removal: Removal = { kind: 'asked', why, by: 'keyark' };
+          writer.putBackup(markDeleted(backup, clock.now(), removal));
+        }),
+      ),
     remove: (caller, id) =>
       change(caller, id, (backup, now) => markDeleted(backup, now, askedBy(caller))),
     undelete: (scope, id) => change(scope, id, markUndeleted),

@@ -9,7 +9,6 @@ import type { OpenOutcome, SealStatement } from '../hsm/protocol.ts';
 import { toBase64 } from '../kernel/bytes.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
-import type { ClusterId } from '../kernel/ids.ts';
 import { decryptStream, openSmall } from '../kms/envelope.ts';
 import type { EncryptionContext } from '../kms/kms.ts';
 import { parseOuterRecord } from '../kms/records.ts';
@@ -28,7 +27,7 @@ export interface Opener {
 export async function openStored(
   storage: RegionStorage,
   backup: Pick<Backup, 'id' | 'clusterId' | 'account' | 'region' | 'type' | 'mode'>,
-  target: { opener: Opener; as: { clusterId: ClusterId; isClone: boolean } },
+  target: { opener: Opener; as: OpenRequest['as'] } & Partial<Pick<OpenRequest, 'type' | 'mode'>>,
 ): Promise<OpenOutcome> {
   const outer = parseOuterRecord(await readSmall(storage, backup.id, PARTS.outerRecord));
   using key = await storage.kms.unwrapDataKey(outer.dataKey, contextOf(backup));
@@ -41,8 +40,9 @@ export async function openStored(
     sealRecord: toBase64(sealRecord),
     body: decryptStream(key, storage.vault.get(objectName(backup.id, PARTS.body))),
     as: target.as,
-    type: backup.type,
-    mode: backup.mode,
+    // What the target is: the HSM judges it by the values that are sealed inside.
+    type: target.type ?? backup.type,
+    mode: target.mode ?? backup.mode,
   });
 }
 
@@ -56,6 +56,17 @@ export function contextOf(
     region: backup.region,
     account: backup.account,
   };
+}
+
+/** Where a backup goes, and what it becomes there. */
+export interface RestoreTarget {
+  readonly cluster: Cluster;
+  readonly hsm: Hsm;
+  readonly handle: HsmHandle;
+  /** A new incarnation. */
+  readonly isClone: boolean;
+  /** For a clone that takes its own cluster's place: generations go on above this one. */
+  readonly afterGeneration?: number;
 }
 
 export interface RestoreDeps {
@@ -73,7 +84,7 @@ export interface RestoreDeps {
 export async function restoreBackup(
   deps: RestoreDeps,
   backup: ReadyBackup,
-  target: { cluster: Cluster; hsm: Hsm; handle: HsmHandle; isClone: boolean },
+  target: RestoreTarget,
 ): Promise<OpenOutcome> {
   const startedAt = deps.clock.now();
   const current = deps.catalog.read((reader) => reader.backup(backup.id));
@@ -85,7 +96,13 @@ export async function restoreBackup(
   }
   const opened = await openStored(deps.storageOf(backup.region), backup, {
     opener: target.handle,
-    as: { clusterId: target.cluster.id, isClone: target.isClone },
+    type: target.cluster.type,
+    mode: target.cluster.mode,
+    as: {
+      clusterId: target.cluster.id,
+      isClone: target.isClone,
+      ...(target.afterGeneration === undefined ? {} : { afterGeneration: target.afterGeneration }),
+    },
   });
   if (opened.stateDigest !== backup.proof.statement.opened.stateDigest && !target.isClone) {
     throw new Failed(

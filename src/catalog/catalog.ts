@@ -7,7 +7,8 @@
  */
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
-import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
+import type { Restore, RestoreIn } from '../clusters/restore.ts';
+import type { BackupId, ClusterId, HsmId, RestoreId } from '../kernel/ids.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
 
 export interface Scope {
@@ -68,6 +69,11 @@ export interface CatalogReader {
   backupsToExpire(now: EpochMs, limit: number): readonly ReadyBackup[];
   /** The READY backup of the cluster that was created last: order of creation, whatever the clocks said. */
   newestReady(clusterId: ClusterId): ReadyBackup | undefined;
+  /** Restores that have not come to their end: at most one of each cluster. */
+  restoresUnderWay(clusterId?: ClusterId): readonly RestoreIn<'PREPARING' | 'SWITCHED'>[];
+  /** Newest first; of one cluster, or of all in the scope. */
+  restores(scope: Scope, limit: number, clusterId?: ClusterId): readonly Restore[];
+  restore(id: RestoreId): Restore | undefined;
   /** Subnet id → availability zone, as first seen in this scope. */
   subnetZone(scope: Scope, subnetId: string): string | undefined;
   /** Clusters and HSMs of the scope that are not DELETED. */
@@ -85,6 +91,8 @@ export interface CatalogWriter extends CatalogReader {
   putHsm(hsm: Hsm): void;
   createBackup(backup: Backup): void;
   putBackup(backup: Backup): void;
+  createRestore(restore: Restore): void;
+  putRestore(restore: Restore): void;
   putSubnetZone(scope: Scope, subnetId: string, zone: string): void;
   putSetting(name: string, value: string): void;
   /** Also forgets answers given before `forgetBefore`. */

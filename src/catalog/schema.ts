@@ -144,6 +144,36 @@ const STEPS: readonly string[] = [
   ) strict, without rowid;
   create index first_answers_by_time on first_answers (at);
   `,
+  `
+  create table restores (
+    id text primary key,
+    account text not null,
+    region text not null,
+    cluster_id text not null,
+    state text not null,
+    backup_id text not null,
+    undoes text,
+    old_hsm_id text not null,
+    new_hsm_id text not null,
+    started_at integer not null,
+    asked_by text not null,
+    undo_ms integer not null,
+    safety_id text,
+    restored_id text,
+    finished_at integer,
+    undo_until integer,
+    why text,
+    check (state in ('PREPARING', 'SWITCHED', 'DONE', 'FAILED')),
+    check (state in ('PREPARING', 'FAILED') or (safety_id is not null and restored_id is not null)),
+    check ((state in ('DONE', 'FAILED')) = (finished_at is not null)),
+    check ((state = 'DONE') = (undo_until is not null)),
+    check ((state = 'FAILED') = (why is not null))
+  ) strict;
+  create index restores_by_cluster on restores (cluster_id, started_at, id);
+  create index restores_by_time on restores (account, region, started_at, id);
+  create unique index restores_under_way on restores (cluster_id)
+    where state in ('PREPARING', 'SWITCHED');
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

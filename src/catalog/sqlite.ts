@@ -9,8 +9,9 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
+import type { Restore, RestoreIn } from '../clusters/restore.ts';
 import { assert, Failed, Refused } from '../kernel/errors.ts';
-import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
+import type { BackupId, ClusterId, HsmId, RestoreId } from '../kernel/ids.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
 import type {
   BackupQuery,
@@ -23,6 +24,7 @@ import type {
   Scope,
 } from './catalog.ts';
 import { canWalk, type Filter, type PagePlan, type Query, readPage } from './pages.ts';
+import { restoreOf, restoreValues } from './restore-rows.ts';
 import {
   backupOf,
   backupValues,
@@ -241,6 +243,30 @@ class Reader implements CatalogReader {
     return backup?.state === 'READY' ? backup : undefined;
   }
 
+  restoresUnderWay(clusterId?: ClusterId): readonly RestoreIn<'PREPARING' | 'SWITCHED'>[] {
+    const sql = `select * from restores indexed by restores_under_way
+      where state in ('PREPARING', 'SWITCHED')${clusterId === undefined ? '' : ' and cluster_id = ?'}`;
+    const params = clusterId === undefined ? [] : [clusterId];
+    return this.statements
+      .all({ sql, params })
+      .map(restoreOf)
+      .filter((restore) => restore.state === 'PREPARING' || restore.state === 'SWITCHED');
+  }
+
+  restores({ account, region }: Scope, limit: number, clusterId?: ClusterId): readonly Restore[] {
+    const isOne = clusterId !== undefined;
+    const index = isOne ? 'restores_by_cluster' : 'restores_by_time';
+    const sql = `select * from restores indexed by ${index}
+      where account = ? and region = ?${isOne ? ' and cluster_id = ?' : ''}
+      order by started_at desc, id desc limit ?`;
+    const params = [account, region, ...(isOne ? [clusterId] : []), limit];
+    return this.statements.all({ sql, params }).map(restoreOf);
+  }
+
+  restore(id: RestoreId): Restore | undefined {
+    return decoded(this.statements.get('select * from restores where id = ?', id), restoreOf);
+  }
+
   subnetZone({ account, region }: Scope, subnetId: string): string | undefined {
     const sql = 'select zone from subnet_zones where account = ? and region = ? and subnet_id = ?';
     return decoded(this.statements.get(sql, account, region, subnetId), (row) =>
@@ -308,6 +334,14 @@ class Writer extends Reader implements CatalogWriter {
 
   putBackup(backup: Backup): void {
     this.#put('backups', backupValues(backup));
+  }
+
+  createRestore(restore: Restore): void {
+    this.#create('restores', restoreValues(restore));
+  }
+
+  putRestore(restore: Restore): void {
+    this.#put('restores', restoreValues(restore));
   }
 
   putSubnetZone({ account, region }: Scope, subnetId: string, zone: string): void {

@@ -1,20 +1,29 @@
-/** Asking a person before something is destroyed. Without a terminal there is nobody to ask: scripts say --yes. */
+/** Asking before something that people regret: on a terminal by its name, in scripts by `--yes`. */
 import { createInterface } from 'node:readline/promises';
-import type { Context } from './context.ts';
 import { CommandFailed, EXIT } from './exit-codes.ts';
 
-/** @throws CommandFailed `USAGE` when nobody can answer. */
-export async function confirmed({ around }: Pick<Context, 'around'>, question: string) {
-  if (!around.isTerminal || process.stdin.isTTY !== true) {
+/**
+ * Asks for `name` to be typed. With `isYes` nobody is asked: whoever wrote the script spelled the name out.
+ * @throws CommandFailed `USAGE` without a terminal, `FAILED` for any other answer; nothing was changed.
+ */
+export async function confirm(what: {
+  readonly question: string;
+  readonly name: string;
+  readonly isYes: boolean;
+}): Promise<void> {
+  if (what.isYes) return;
+  if (process.stdin.isTTY !== true) {
     throw new CommandFailed(
       EXIT.USAGE,
-      `${question} There is no terminal to ask at: give --yes. Nothing was done.`,
+      'There is no terminal to ask on; give --yes. Nothing was changed.',
     );
   }
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim());
+    const answer = await lines.question(`${what.question} Type ${what.name} to go on: `);
+    if (answer.trim() === what.name) return;
   } finally {
     lines.close();
   }
+  throw new CommandFailed(EXIT.FAILED, 'Given up; nothing was changed.');
 }

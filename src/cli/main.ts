@@ -17,6 +17,7 @@ import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
 import { addKey } from './commands/key.ts';
 import { addPolicy } from './commands/policy.ts';
+import { addRestore } from './commands/restore.ts';
 import { addServe } from './commands/serve.ts';
 import { addStatus } from './commands/status.ts';
 import { addStop } from './commands/stop.ts';
@@ -38,6 +39,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addAws,
   addCluster,
   addBackup,
+  addRestore,
   addUser,
   addKey,
   addPolicy,

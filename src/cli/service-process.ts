@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Config } from '../config.ts';
-import { MINUTE_MS } from '../kernel/clock.ts';
+import { HOUR_MS, MINUTE_MS } from '../kernel/clock.ts';
 import { Client } from './client.ts';
 import type { Context } from './context.ts';
 import { environmentMark, findEndpoint } from './environment.ts';
@@ -103,6 +103,7 @@ function flagsFor(config: Config, file: string | undefined): readonly string[] {
     ['--backup-on-change', String(schedule.isChangeDriven)],
     ['--backup-quiet', String(schedule.quietMs / 1000)],
     ['--backup-latest', String(schedule.latestMs / 1000)],
+    ['--restore-undo', String(config.restoreUndoMs / HOUR_MS)],
     ['--log-level', log.level],
     ['--log-format', log.format],
   ];

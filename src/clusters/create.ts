@@ -13,7 +13,7 @@ import type { ClusterView, CreateClusterRequest, OnCreated } from './requests.ts
 import { moveCluster, viewOf } from './rows.ts';
 
 /** Backup's type and mode → the type and mode of clusters it may become (one way only). */
-const RESTORES_TO: Record<`${HsmType} ${HsmMode}`, readonly `${HsmType} ${HsmMode}`[]> = {
+export const RESTORES_TO: Record<`${HsmType} ${HsmMode}`, readonly `${HsmType} ${HsmMode}`[]> = {
   'hsm1.medium FIPS': ['hsm2m.medium FIPS'],
   'hsm1.medium NON_FIPS': [],
   'hsm2m.medium FIPS': ['hsm2m.medium FIPS'],

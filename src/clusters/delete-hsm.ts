@@ -6,11 +6,18 @@ import type { ReadyBackup } from '../backups/backup.ts';
 import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
-import type { Hsm } from './cluster.ts';
+import type { ClusterState, Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 import { feed } from './feed.ts';
 import type { HsmSelector } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
+
+/** Something else decides about this cluster's HSMs just now. */
+const BUSY: readonly ClusterState[] = [
+  'MODIFY_IN_PROGRESS',
+  'INITIALIZE_IN_PROGRESS',
+  'UPDATE_IN_PROGRESS',
+];
 
 export async function deleteHsm(
   deps: ClusterDeps,
@@ -27,7 +34,7 @@ export async function deleteHsm(
         `${clusterId} has no HSM with ${Object.entries(which).flat().join(' ')}.`,
       );
     }
-    if (cluster.state === 'MODIFY_IN_PROGRESS' || cluster.state === 'INITIALIZE_IN_PROGRESS') {
+    if (BUSY.includes(cluster.state)) {
       throw new Refused('WrongState', `${clusterId} is ${cluster.state}; wait until that is done.`);
     }
     if (hsm.state !== 'ACTIVE' && hsm.state !== 'DEGRADED') {

@@ -17,17 +17,20 @@ export async function feed(deps: ClusterDeps, hsm: Hsm, backup: ReadyBackup): Pr
 
 /** After a backup was proven: followers that are older get it; one that cannot be fed stops serving. */
 export function feedFollowers(deps: ClusterDeps, backup: ReadyBackup): Promise<void> {
-  return deps.turns.run(backup.clusterId, async () => {
-    const followers = deps.catalog
-      .read((reader) => reader.hsmsOf(backup.clusterId))
-      .filter((hsm) => hsm.state === 'ACTIVE' && !hsm.takesWrites);
-    for (const hsm of followers) {
-      try {
-        const { generation } = await deps.fleet.hsm(hsm.id).digest();
-        if (generation < backup.archive.seal.statement.generation) await feed(deps, hsm, backup);
-      } catch (cause) {
-        moveHsm(deps, hsm.id, 'DEGRADED', { why: `Could not follow: ${messageOf(cause)}` });
-      }
+  return deps.turns.run(backup.clusterId, () => feedInTurn(deps, backup));
+}
+
+/** For whoever has the cluster's turn already. */
+export async function feedInTurn(deps: ClusterDeps, backup: ReadyBackup): Promise<void> {
+  const followers = deps.catalog
+    .read((reader) => reader.hsmsOf(backup.clusterId))
+    .filter((hsm) => hsm.state === 'ACTIVE' && !hsm.takesWrites);
+  for (const hsm of followers) {
+    try {
+      const { generation } = await deps.fleet.hsm(hsm.id).digest();
+      if (generation < backup.archive.seal.statement.generation) await feed(deps, hsm, backup);
+    } catch (cause) {
+      moveHsm(deps, hsm.id, 'DEGRADED', { why: `Could not follow: ${messageOf(cause)}` });
     }
-  });
+  }
 }

@@ -6,6 +6,7 @@ import { activated } from './activation.ts';
 import type { Cluster, Hsm } from './cluster.ts';
 import { FOLLOWER_FROZEN } from './create-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
+import { keepFrozen } from './restore-recover.ts';
 import { moveCluster, moveHsm } from './rows.ts';
 
 /** @param noteChange what the keeper wants to hear about. */
@@ -67,6 +68,7 @@ function isBack(
     return;
   }
   if (hsm.state === 'DEGRADED') moveHsm(deps, hsm.id, 'ACTIVE');
+  keepFrozen(deps, hsm);
   const { clusterCertificate, trustAnchor } = hello.certificates ?? {};
   if (
     cluster.state === 'UNINITIALIZED' &&

@@ -3,6 +3,7 @@ import { finishCreate } from './create.ts';
 import { finishCreateHsm } from './create-hsm.ts';
 import { finishDeleteHsm } from './delete-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
+import { recoverRestores } from './restore-recover.ts';
 import { moveCluster } from './rows.ts';
 
 export function recoverClusters(deps: ClusterDeps): void {
@@ -12,8 +13,12 @@ export function recoverClusters(deps: ClusterDeps): void {
       'INITIALIZE_IN_PROGRESS',
       'DELETE_IN_PROGRESS',
     ]),
-    hsms: reader.hsmsIn(['CREATE_IN_PROGRESS', 'DELETE_IN_PROGRESS']),
+    // What a restore replaces, its own recovery looks after.
+    hsms: reader
+      .hsmsIn(['CREATE_IN_PROGRESS', 'DELETE_IN_PROGRESS'])
+      .filter((hsm) => reader.restoresUnderWay(hsm.clusterId).length === 0),
   }));
+  recoverRestores(deps);
   for (const cluster of clusters) {
     if (cluster.state === 'CREATE_IN_PROGRESS') finishCreate(deps, cluster);
     if (cluster.state === 'DELETE_IN_PROGRESS') moveCluster(deps, cluster.id, 'DELETED');

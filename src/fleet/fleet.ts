@@ -9,6 +9,8 @@ import type {
   HsmMode,
   HsmType,
   OpenOutcome,
+  PlanOutcome,
+  PlanSide,
   ProofClaims,
   ProofStatement,
   SealOutcome,
@@ -21,7 +23,12 @@ export interface OpenRequest {
   /** Base64, as the seal gave it. */
   readonly sealRecord: string;
   readonly body: AsyncIterable<Uint8Array>;
-  readonly as: { readonly clusterId: ClusterId; readonly isClone: boolean };
+  readonly as: {
+    readonly clusterId: ClusterId;
+    readonly isClone: boolean;
+    /** For a new incarnation of a cluster that goes on: its generation never falls. */
+    readonly afterGeneration?: number;
+  };
   readonly type: HsmType;
   readonly mode: HsmMode;
 }
@@ -48,6 +55,10 @@ export interface DrillHsm extends AsyncDisposable {
   readonly serial: string;
   open(request: OpenRequest): Promise<OpenOutcome>;
   exercise(): Promise<ExerciseOutcome>;
+  /** Remembers what is open now as what a restore would bring back. */
+  keep(): Promise<PlanSide>;
+  /** What would change if the kept state replaced what is open now. */
+  plan(): Promise<PlanOutcome>;
   prove(claims: ProofClaims, seal: Signed<SealStatement>): Promise<Signed<ProofStatement>>;
 }
 
@@ -83,5 +94,7 @@ export interface Fleet {
   discard(hsmId: HsmId): Promise<void>;
   /** `maker` and `owner` name other sets of roots than the default, for rehearsing refusals. */
   drill(roots?: { maker?: string; owner?: string }): Promise<DrillHsm>;
+  /** Leads the cluster's doors to this HSM, until the host starts anew. */
+  prefer(clusterId: ClusterId, hsmId: HsmId): Promise<void>;
   onEvent(listener: (event: FleetEvent) => void): void;
 }

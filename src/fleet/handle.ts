@@ -5,6 +5,8 @@ import type {
   HsmCall,
   HsmCalls,
   OpenOutcome,
+  PlanOutcome,
+  PlanSide,
   ProofClaims,
   ProofStatement,
   SealOutcome,
@@ -119,6 +121,14 @@ export class RemoteDrill implements DrillHsm {
 
   exercise(): Promise<ExerciseOutcome> {
     return this.#caller.call('exercise', {});
+  }
+
+  keep(): Promise<PlanSide> {
+    return this.#caller.call('keep', {});
+  }
+
+  plan(): Promise<PlanOutcome> {
+    return this.#caller.call('plan', {});
   }
 
   prove(claims: ProofClaims, seal: Signed<SealStatement>): Promise<Signed<ProofStatement>> {

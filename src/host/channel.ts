@@ -28,6 +28,8 @@ const PASSED = {
   open: 'control-plane, body',
   exercise: 'control-plane',
   prove: 'control-plane',
+  keep: 'control-plane',
+  plan: 'control-plane',
   digest: 'control-plane',
   limit: 'control-plane',
 } as const satisfies Record<

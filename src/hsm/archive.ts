@@ -168,6 +168,13 @@ export class Archive {
         `This backup is of ${sealed.clusterId}; ${as.clusterId} takes it as a clone only.`,
       );
     }
+    if (as.afterGeneration !== undefined && !as.isClone) {
+      throw new Refused('InvalidRequest', 'Only a new incarnation goes on above a generation.');
+    }
+    const generation =
+      as.afterGeneration === undefined
+        ? opened.shared.generation
+        : Math.max(opened.shared.generation, as.afterGeneration) + 1;
     const partition: Partition = {
       ...sealed,
       clusterId: as.clusterId,
@@ -179,20 +186,27 @@ export class Archive {
     const hsmCertificate = certifyKey(device, partitionKey(sealed), { clock, random });
     await officers.replaceState('another state was restored', async () => {
       this.endLife();
-      await store.replace({ ...opened.shared, partition }, opened.local, hsmCertificate);
+      await store.replace(
+        { ...opened.shared, generation, partition },
+        opened.local,
+        hsmCertificate,
+      );
     });
-    const { generation } = store.shared;
     const was = before === null ? 'blank' : `${before.partition.incarnation}/${before.generation}`;
     await store.commit([
       this.#audit(
         'CN_RESTORE_END',
         `was ${was}, is ${partition.incarnation}/${generation}, ` +
-          `sealed ${sealed.incarnation}, sealed audit position ${opened.local.auditSequence}`,
+          `sealed ${sealed.incarnation}/${opened.shared.generation}, sealed audit position ${opened.local.auditSequence}`,
       ),
     ]);
     const outcome: OpenOutcome = {
       // Over the records that are in the store now, under the names they were sealed with.
-      stateDigest: stateDigest({ ...store.shared, partition: sealed }),
+      stateDigest: stateDigest({
+        ...store.shared,
+        generation: opened.shared.generation,
+        partition: sealed,
+      }),
       counts: countsOf(store.shared),
       generation,
       sealedIncarnation: sealed.incarnation,

@@ -4,6 +4,7 @@
  *
  * It must never answer a secret: results are views, counts, signatures and the caller's own data.
  */
+import { CryptoError } from '../crypto/errors.ts';
 import { toBase64 } from '../kernel/bytes.ts';
 import { assert, Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
@@ -46,6 +47,7 @@ import {
   whole,
 } from './params.ts';
 import type { OfficerCall } from './permissions.ts';
+import { openPlan } from './plan-box.ts';
 import { judgePolicy, listPolicies } from './policies.ts';
 import type { Hello, Lifecycle } from './protocol.ts';
 import type { Login, Session } from './sessions.ts';
@@ -163,6 +165,13 @@ export function officerCalls(needs: CallNeeds): Readonly<Record<OfficerCall, Cal
         return { result: {}, body: compareListing(store.shared) };
       },
     },
+
+    'plan-read': row({ plan: data }, async (session, given) => {
+      const plan = openNames(store.shared.partition, given.plan);
+      const { name } = needLogin(session);
+      await changes.note({ opcode: 'CN_PLAN_READ', response: 0, session, user: name });
+      return { ...plan, generation: store.shared.generation };
+    }),
 
     'key-generate-symmetric': row(
       {
@@ -324,6 +333,16 @@ export function officerCalls(needs: CallNeeds): Readonly<Record<OfficerCall, Cal
       },
     ),
   };
+}
+
+/** At the door a box that does not open is a caller's mistake, in the words of `plan-box.ts`. */
+function openNames(...[partition, box]: Parameters<typeof openPlan>): JsonObject {
+  try {
+    return openPlan(partition, box);
+  } catch (cause) {
+    if (cause instanceof CryptoError) throw new Refused('DoesNotOpen', `${cause.message}.`);
+    throw cause;
+  }
 }
 
 function row<S extends Shape>(

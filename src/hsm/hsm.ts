@@ -33,6 +33,7 @@ import { enrolled, installed, manufactured, newPartition, requestDevice } from '
 import { checkAllowed, lifecycleOf, type Mood } from './lifecycle.ts';
 import { SHAPES } from './messages.ts';
 import { parseParams } from './params.ts';
+import { Planner } from './planner.ts';
 import { type Loaded, loadParts, openStorageKey } from './power-on.ts';
 import { asJson } from './proof.ts';
 import {
@@ -67,6 +68,7 @@ export class Hsm {
   readonly #options: HsmOptions;
   readonly #archive: Archive;
   readonly #drill: Drill;
+  readonly #planner: Planner;
   readonly #boot = generateEcKeyPair();
   readonly #turn = new Serial();
   readonly #hasher = new PasswordHasher({ maxQueued: MAX_HASHES_WAITING });
@@ -82,6 +84,7 @@ export class Hsm {
     const parts = () => this.#parts();
     const device = () => this.#device();
     this.#drill = new Drill({ clock, random, codeSha256, parts, device });
+    this.#planner = new Planner({ clock, random, parts });
     this.#archive = new Archive({
       clock,
       random,
@@ -115,6 +118,8 @@ export class Hsm {
       open: ({ params, body }) => this.#inTurn('open', () => this.#archive.open(params, body)),
       exercise: () => this.#drill.exercise(),
       prove: ({ params }) => this.#drill.prove(params),
+      keep: () => this.#planner.keep(),
+      plan: () => this.#planner.plan(),
       digest: () => this.#digest(),
       limit: async ({ params }) => this.#limit(params),
       zeroise: ({ params }) => this.#zeroise(params),
@@ -135,6 +140,8 @@ export class Hsm {
       handler('open'),
       handler('exercise'),
       handler('prove'),
+      handler('keep'),
+      handler('plan'),
       handler('digest'),
       handler('limit'),
       handler('zeroise'),
@@ -365,6 +372,7 @@ export class Hsm {
     return await this.#inTurn('zeroise', async () => {
       this.#archive.endLife();
       this.#drill.forget();
+      this.#planner.forget();
       this.#frozenBecause = null;
       if (isFinal) await this.#destroy();
       else await this.#erase();

@@ -26,13 +26,15 @@ export const ALLOWED_IN = {
   open: ENROLLED,
   exercise: ['INITIALIZED', 'ACTIVE'],
   prove: ['INITIALIZED', 'ACTIVE'],
+  keep: ['INITIALIZED', 'ACTIVE'],
+  plan: ['INITIALIZED', 'ACTIVE'],
   digest: ['UNINITIALIZED', 'INITIALIZED', 'ACTIVE'],
   limit: ENROLLED,
   zeroise: [...LOADED, 'ERROR'],
 } as const satisfies Record<HsmCall, readonly Mood[]>;
 
 /** Calls that only a throw-away HSM answers. */
-export const DRILL_ONLY: ReadonlySet<HsmCall> = new Set(['exercise', 'prove']);
+export const DRILL_ONLY: ReadonlySet<HsmCall> = new Set(['exercise', 'prove', 'keep', 'plan']);
 
 /** @throws Refused `WrongState`, saying what is and what would work. */
 export function checkAllowed(call: HsmCall, mood: Mood, isDrill: boolean): void {

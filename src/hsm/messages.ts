@@ -2,13 +2,25 @@
 import type { SealedBox } from '../crypto/box.ts';
 import { Refused } from '../kernel/errors.ts';
 import { parseBackupId, parseClusterId } from '../kernel/ids.ts';
-import { flagParam, object, oneOf, parseParams, pem, type Reader, text, whole } from './params.ts';
+import {
+  flagParam,
+  object,
+  oneOf,
+  optional,
+  parseParams,
+  pem,
+  type Reader,
+  text,
+  whole,
+} from './params.ts';
 import type { HsmCall } from './protocol.ts';
 
 const MAX_BOX_CHARACTERS = 1_024;
 const MAX_SENTENCE_CHARACTERS = 512;
 const MAX_SEAL_RECORD_CHARACTERS = 4_096;
 const MAX_EPOCH = 0xffff_ffff;
+/** Far beyond what counting by ones reaches, and far from where numbers lose their last digit. */
+const MAX_GENERATION = 2 ** 48;
 
 function textUpTo(max: number): Reader<string> {
   return (value, name) => {
@@ -38,10 +50,16 @@ const type = oneOf('hsm1.medium', 'hsm2m.medium');
 const mode = oneOf('FIPS', 'NON_FIPS');
 const signature = textUpTo(MAX_BOX_CHARACTERS);
 
+const BECOME = {
+  clusterId,
+  isClone: flagParam,
+  afterGeneration: optional(whole(0, MAX_GENERATION)),
+} as const;
 const become: Reader<{
   readonly clusterId: ReturnType<typeof parseClusterId>;
   readonly isClone: boolean;
-}> = (value, name) => parseParams(name, { clusterId, isClone: flagParam }, object(value, name));
+  readonly afterGeneration: number | undefined;
+}> = (value, name) => parseParams(name, BECOME, object(value, name));
 
 const CLAIMS = {
   backupId,
@@ -87,6 +105,8 @@ export const SHAPES = {
   open: { sealRecord: textUpTo(MAX_SEAL_RECORD_CHARACTERS), as: become, type, mode },
   exercise: {},
   prove: { claims, seal },
+  keep: {},
+  plan: {},
   digest: {},
   limit: { frozenBecause: orNull(textUpTo(MAX_SENTENCE_CHARACTERS)) },
   zeroise: { isFinal: flagParam },

@@ -41,6 +41,8 @@ export const PERMISSIONS = {
   'policy-set': ADMINS,
   audit: ADMINS,
   compare: ADMINS,
+  /** Names and labels of what a restore would change; others see counts. */
+  'plan-read': ADMINS,
   'key-generate-symmetric': CRYPTO_USERS,
   'key-generate-pair': CRYPTO_USERS,
   'key-generate-many': CRYPTO_USERS,

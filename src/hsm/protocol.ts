@@ -181,6 +181,53 @@ export interface ProofStatement {
   readonly provenAt: EpochMs;
 }
 
+/** How many users a restore would touch, by what would happen to them. One user may count in several. */
+export interface UserChanges {
+  readonly appear: number;
+  readonly vanish: number;
+  readonly passwordChanged: number;
+  readonly roleChanged: number;
+  readonly lock: number;
+  readonly unlock: number;
+}
+
+/** The same for keys (each half of a pair is one), or for objects that are no keys. */
+export interface ObjectChanges {
+  readonly appear: number;
+  readonly vanish: number;
+  readonly attributesChanged: number;
+  readonly ownerChanged: number;
+  readonly sharingChanged: number;
+}
+
+/** Counts only; never what. */
+export interface PlanChanges {
+  readonly users: UserChanges;
+  readonly keys: ObjectChanges;
+  readonly objects: ObjectChanges;
+  readonly policies: number;
+  readonly isCertificateChanged: boolean;
+}
+
+/** One of the two states that a plan compares. */
+export interface PlanSide {
+  readonly clusterId: string;
+  readonly incarnation: string;
+  readonly generation: number;
+  readonly stateDigest: string;
+  readonly counts: Counts;
+}
+
+export interface PlanOutcome {
+  /** What would be replaced, and what would come back. */
+  readonly current: PlanSide;
+  readonly chosen: PlanSide;
+  readonly changes: PlanChanges;
+  readonly isSameState: boolean;
+  /** Names and labels, base64, sealed for the HSMs of `current` (docs/formats/plan-v1.md). */
+  readonly names: string;
+}
+
 /** Calls the host makes over fd 3. `body`/`reply` say which side streams chunks beside the JSON. */
 export interface HsmCalls {
   /** First call of every start; the box is made to the `bootKey` that the HSM sends in its `booted` event. */
@@ -227,7 +274,12 @@ export interface HsmCalls {
   open: {
     params: {
       sealRecord: string;
-      as: { clusterId: ClusterId; isClone: boolean };
+      as: {
+        clusterId: ClusterId;
+        isClone: boolean;
+        /** With a new incarnation only: the generation goes on above this one, so that it never falls. */
+        afterGeneration?: number | undefined;
+      };
       /** What the target cluster is; compared with the values sealed inside. */
       type: HsmType;
       mode: HsmMode;
@@ -241,6 +293,10 @@ export interface HsmCalls {
     params: { claims: ProofClaims; seal: Signed<SealStatement> };
     result: Signed<ProofStatement>;
   };
+  /** Drill only, after an open: remembers that state as the one a restore would bring back. */
+  keep: { params: Record<string, never>; result: PlanSide };
+  /** Drill only, after keep and another open: what would change if the kept state replaced this one. */
+  plan: { params: Record<string, never>; result: PlanOutcome };
   digest: {
     params: Record<string, never>;
     result: { stateDigest: string; generation: number; counts: Counts };

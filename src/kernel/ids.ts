@@ -9,6 +9,7 @@ import type { Branded } from './types.ts';
 export type ClusterId = Branded<string, 'ClusterId'>;
 export type HsmId = Branded<string, 'HsmId'>;
 export type BackupId = Branded<string, 'BackupId'>;
+export type RestoreId = Branded<string, 'RestoreId'>;
 
 const TAIL_PREFIX = 'keyark';
 const RANDOM_LENGTH = 10;
@@ -19,10 +20,11 @@ function tail(random: Random): string {
   return TAIL_PREFIX + [...random.bytes(RANDOM_LENGTH)].map((byte) => ALPHABET[byte & 31]).join('');
 }
 
-// The three casts below are the only makers of fresh ids; the text has the right form by construction.
+// The casts below are the only makers of fresh ids; the text has the right form by construction.
 export const newClusterId = (random: Random): ClusterId => `cluster-${tail(random)}` as ClusterId;
 export const newHsmId = (random: Random): HsmId => `hsm-${tail(random)}` as HsmId;
 export const newBackupId = (random: Random): BackupId => `backup-${tail(random)}` as BackupId;
+export const newRestoreId = (random: Random): RestoreId => `restore-${tail(random)}` as RestoreId;
 
 function parser<Id>(kind: string): (text: string) => Id {
   const pattern = new RegExp(`^${kind}-[2-7a-zA-Z]{11,16}$`);

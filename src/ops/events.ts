@@ -38,6 +38,14 @@ export type ServiceEvent =
       readonly hsmId: string;
       readonly durationMs: number;
     }
+  | {
+      readonly kind: 'restoreState';
+      readonly restoreId: string;
+      readonly clusterId: string;
+      readonly backupId: string;
+      readonly state: string;
+      readonly why?: string;
+    }
   | { readonly kind: 'recovered'; readonly what: string; readonly outcome: string }
   | {
       readonly kind: 'apiCall';

@@ -16,6 +16,7 @@ const LEVEL_OF = {
   backupProven: 'info',
   backupFailed: 'error',
   restored: 'info',
+  restoreState: 'info',
   recovered: 'info',
   apiCall: 'debug',
   internalError: 'error',
@@ -58,6 +59,8 @@ function inWords(event: ServiceEvent): string {
       return `${event.backupId} of ${event.clusterId} FAILED: ${event.why}`;
     case 'restored':
       return `${event.backupId} restored onto ${event.hsmId} in ${event.durationMs} ms`;
+    case 'restoreState':
+      return `${event.restoreId}: ${event.clusterId} from ${event.backupId} is ${event.state}${event.why === undefined ? '' : `: ${event.why}`}`;
     case 'recovered':
       return `found after the start: ${event.what}, ${event.outcome}`;
     case 'apiCall':

@@ -15,6 +15,7 @@ const LIVE_STATES = [
   'INITIALIZED',
   'ACTIVE',
   'DEGRADED',
+  'UPDATE_IN_PROGRESS',
 ] as const;
 
 export interface StatusDeps {

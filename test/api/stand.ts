@@ -14,8 +14,11 @@ import { openCatalog } from '../../src/catalog/sqlite.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import type { Clusters } from '../../src/clusters/clusters.ts';
 import type { ClusterView } from '../../src/clusters/requests.ts';
+import type { Restore } from '../../src/clusters/restore.ts';
+import type { RestorePlan } from '../../src/clusters/restore-plan.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
-import { systemClock } from '../../src/kernel/clock.ts';
+import { HOUR_MS, systemClock } from '../../src/kernel/clock.ts';
+import type { RestoreId } from '../../src/kernel/ids.ts';
 import { parseBackupId, parseClusterId, parseHsmId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import type { Tags } from '../../src/kernel/tags.ts';
@@ -88,6 +91,29 @@ export const BACKUP: Backup = {
 const TAGS: Tags = new Map([['team', 'payments']]);
 
 const ROOMY: Rates = { readsPerSecond: 1e6, writesPerSecond: 1e6 };
+export const RESTORE: Restore = {
+  id: 'restore-keyark2ab3cd4ef5' as RestoreId,
+  account: ACCOUNT,
+  region: REGION,
+  clusterId: CLUSTER.id,
+  backupId: BACKUP.id,
+  oldHsmId: HSM.id,
+  newHsmId: parseHsmId('hsm-keyark2ab3cd4ef6'),
+  startedAt: at(1_504_903_549_000),
+  by: `arn:aws:iam::${ACCOUNT}:root`,
+  undoMs: 24 * HOUR_MS,
+  state: 'PREPARING',
+};
+export const PLAN: RestorePlan = {
+  way: 'CreateCluster',
+  at: at(1_504_903_549_000),
+  cluster: undefined,
+  backup: BACKUP,
+  changesSince: undefined,
+  blockers: [{ code: 'BACKUP_STATE', text: 'wait' }],
+  undoMs: 24 * HOUR_MS,
+};
+
 export interface Call {
   readonly method: string;
   readonly args: readonly unknown[];
@@ -143,7 +169,13 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     tagsOf: record('tagsOfBackup', TAGS),
     ...options.backups,
   };
-  return { clusters, backups };
+  const restores: ApiParts['restores'] = {
+    plan: record('plan', Promise.resolve(PLAN)),
+    start: record('start', Promise.resolve(RESTORE)),
+    undo: record('undo', Promise.resolve(RESTORE)),
+    list: record('list', [RESTORE]),
+  };
+  return { clusters, backups, restores };
 }
 
 export async function stand(options: StandOptions = {}): Promise<Stand> {

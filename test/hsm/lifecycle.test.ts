@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runSelfTests } from '../../src/crypto/self-test.ts';
 import { memoryDisk } from '../../src/hsm/disk.ts';
-import { ALLOWED_IN, checkAllowed, type Mood } from '../../src/hsm/lifecycle.ts';
+import { ALLOWED_IN, checkAllowed, DRILL_ONLY, type Mood } from '../../src/hsm/lifecycle.ts';
 import type { HsmCall } from '../../src/hsm/protocol.ts';
 import { toBase64, toHex } from '../../src/kernel/bytes.ts';
 import { Refused } from '../../src/kernel/errors.ts';
@@ -70,7 +70,7 @@ for (const mood of MOODS) {
         () => 'answered',
         (cause: unknown) => (cause instanceof Refused ? cause.code : String(cause)),
       );
-      const isDrillCall = call === 'exercise' || call === 'prove';
+      const isDrillCall = DRILL_ONLY.has(call);
       if (moods.includes(mood) && !isDrillCall) assert.notEqual(outcome, 'WrongState', call);
       else assert.equal(outcome, 'WrongState', call);
       assert.equal(toAllowed(call, mood), moods.includes(mood));

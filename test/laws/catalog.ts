@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type { Backup, BackupState } from '../../src/backups/backup.ts';
 import type { BackupQuery, Catalog, ClusterQuery, Page } from '../../src/catalog/catalog.ts';
 import type { Cluster } from '../../src/clusters/cluster.ts';
+import type { Restore } from '../../src/clusters/restore.ts';
 import {
   at,
   backupId,
@@ -13,9 +14,11 @@ import {
   hsmId,
   pendingBackup,
   readyBackup,
+  restoreId,
   SCOPE,
   sampleCluster,
   sampleHsm,
+  sampleRestore,
   unfinishedBackup,
 } from '../support/catalog-samples.ts';
 
@@ -235,6 +238,45 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
         assert.deepEqual(ids(reader.backupsToPurge(at(299), 9)), [backupId(5)]);
         assert.deepEqual(ids(reader.backupsToExpire(at(899), 9)), [backupId(3)]);
       });
+    });
+
+    it('gives back restores as they were put, newest first, and those under way apart', () => {
+      const backed = { safetyId: backupId(7), restoredId: backupId(8) };
+      const failed: Restore = {
+        ...sampleRestore(1, { safetyId: backupId(5) }),
+        state: 'FAILED',
+        finishedAt: at(2),
+        why: 'a test',
+      };
+      const done: Restore = {
+        ...sampleRestore(2, { undoes: restoreId(1) }),
+        ...backed,
+        state: 'DONE',
+        finishedAt: at(3),
+        undoUntil: at(8),
+      };
+      const switched: Restore = { ...sampleRestore(3), ...backed, state: 'SWITCHED' };
+      const elsewhere: Restore = sampleRestore(4, { clusterId: clusterId(2) });
+      for (const each of [failed, done, switched, elsewhere]) {
+        write((writer) => writer.createRestore(each));
+      }
+      catalog.read((reader) => {
+        assert.deepEqual(reader.restores(SCOPE, 9), [elsewhere, switched, done, failed]);
+        assert.deepEqual(reader.restores(SCOPE, 2, clusterId(1)), [switched, done]);
+        assert.deepEqual(reader.restores({ ...SCOPE, account: 'other' }, 9), []);
+        assert.deepEqual(reader.restoresUnderWay(clusterId(1)), [switched]);
+        assert.equal(reader.restoresUnderWay().length, 2);
+        assert.deepEqual(reader.restore(done.id), done);
+      });
+      // One at a time for each cluster, whatever the callers thought.
+      assert.throws(() => write((writer) => writer.createRestore(sampleRestore(5))));
+      const ended: Restore = { ...switched, state: 'DONE', finishedAt: at(4), undoUntil: at(9) };
+      write((writer) => writer.putRestore(ended));
+      write((writer) => writer.createRestore(sampleRestore(5)));
+      assert.deepEqual(
+        catalog.read((reader) => reader.restore(switched.id)),
+        ended,
+      );
     });
 
     it('pages through backups like a filter and a sort would, for every filter', () => {

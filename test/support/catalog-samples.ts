@@ -1,7 +1,8 @@
 /** Clusters, HSMs and backups as the catalog sees them, with whatever a test cares about set. */
 import type { Backup, Proof, ReadyBackup, SealedArchive } from '../../src/backups/backup.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
-import type { BackupId, ClusterId, HsmId } from '../../src/kernel/ids.ts';
+import type { Restore, RestoreIn } from '../../src/clusters/restore.ts';
+import type { BackupId, ClusterId, HsmId, RestoreId } from '../../src/kernel/ids.ts';
 import { parseBackupId, parseClusterId, parseHsmId } from '../../src/kernel/ids.ts';
 import type { EpochMs } from '../../src/kernel/types.ts';
 
@@ -57,6 +58,24 @@ export function sampleHsm(n: number, changes: Partial<Hsm> = {}): Hsm {
     takesWrites: true,
     ...changes,
   };
+}
+
+export const restoreId = (n: number): RestoreId => `restore-${tail(n)}` as RestoreId;
+
+export function sampleRestore(n: number, changes: Partial<RestoreIn<'PREPARING'>> = {}) {
+  return {
+    id: restoreId(n),
+    ...SCOPE,
+    clusterId: clusterId(1),
+    backupId: backupId(n),
+    oldHsmId: hsmId(n),
+    newHsmId: hsmId(n + 100),
+    startedAt: at(1_000 + n),
+    by: 'arn:aws:iam::000000000000:root',
+    undoMs: 5,
+    state: 'PREPARING',
+    ...changes,
+  } as const satisfies Restore;
 }
 
 type BackupFacts = Omit<Extract<Backup, { state: 'CREATE_IN_PROGRESS' }>, 'state'>;

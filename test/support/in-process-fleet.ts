@@ -36,6 +36,8 @@ export interface InProcessFleetParts {
   readonly random: Random;
   /** The codec that HSMs obtained from here write archives with. */
   schema?: Schema;
+  /** Sees every byte that leaves an HSM towards its host. */
+  tap?: (bytes: Uint8Array) => void;
   /** Asked before every call to an HSM, by name; throws what the test wants to happen. */
   readonly before?: (point: string) => void;
 }
@@ -47,6 +49,11 @@ export class InProcessFleet implements Fleet {
 
   constructor(parts: InProcessFleetParts) {
     this.#parts = parts;
+  }
+
+  /** From now on every HSM that is started here is listened to. */
+  tapWith(tap: (bytes: Uint8Array) => void): void {
+    this.#parts.tap = tap;
   }
 
   onEvent(listener: (event: FleetEvent) => void): void {
@@ -114,6 +121,14 @@ export class InProcessFleet implements Fleet {
     return [...this.#units.keys()].map((hsmId) => ({ hsmId, isRunning: true }));
   }
 
+  /** Which HSM each cluster's doors lead to. */
+  readonly preferred = new Map<ClusterId, HsmId>();
+
+  async prefer(clusterId: ClusterId, hsmId: HsmId): Promise<void> {
+    this.#parts.before?.('fleet.prefer');
+    this.preferred.set(clusterId, hsmId);
+  }
+
   async discard(hsmId: HsmId): Promise<void> {
     this.#parts.before?.('fleet.discard');
     this.#units.delete(hsmId);
@@ -132,6 +147,11 @@ export class InProcessFleet implements Fleet {
       serial,
       open: (request) => handle.open(request),
       exercise: () => line.call('exercise', {}),
+      keep: () => line.call('keep', {}),
+      plan: () => {
+        this.#parts.before?.('drill plan');
+        return line.call('plan', {});
+      },
       prove: (claims, seal) => {
         this.#parts.before?.('drill prove');
         return line.call('prove', { claims, seal });
@@ -147,6 +167,8 @@ export class InProcessFleet implements Fleet {
   }): Promise<{ hsm: Hsm; line: HsmLine }> {
     const { clock, random, roots } = this.#parts;
     const [inside, outside] = duplexPair();
+    const { tap } = this.#parts;
+    if (tap !== undefined) outside.on('data', tap);
     const booted = Promise.withResolvers<string>();
     const hsm = new Hsm({
       disk: unit.disk,
@@ -199,6 +221,7 @@ function handleOf(line: () => HsmLine, before: (point: string) => void): HsmHand
     install: (certificates) => line().call('install', certificates),
     digest: () => line().call('digest', {}),
     async limit(frozenBecause) {
+      before('hsm.limit');
       await line().call('limit', { frozenBecause });
     },
     async seal(backupId, signal) {

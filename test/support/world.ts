@@ -20,9 +20,10 @@ import { type Clusters, createClusters } from '../../src/clusters/clusters.ts';
 import type { ClusterDeps } from '../../src/clusters/deps.ts';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import { recoverClusters } from '../../src/clusters/recover.ts';
+import { createRestores, type Restores } from '../../src/clusters/restores.ts';
 import { Roots } from '../../src/host/roots.ts';
 import { Background } from '../../src/kernel/background.ts';
-import type { Clock } from '../../src/kernel/clock.ts';
+import { type Clock, HOUR_MS } from '../../src/kernel/clock.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import { Serial } from '../../src/kernel/serial.ts';
@@ -37,6 +38,8 @@ import { InProcessFleet } from './in-process-fleet.ts';
 
 export const SCOPE: Scope = { account: '000012345678', region: 'us-east-1' };
 export const CALLER: Caller = { ...SCOPE, principal: `arn:aws:iam::${SCOPE.account}:root` };
+/** How long a restore can be undone here. */
+export const UNDO_MS = 24 * HOUR_MS;
 export const ADMIN_PASSWORD = 'planted-admin-password';
 
 /** Fails one chosen crossing of the walls, counted over all of them. */
@@ -45,13 +48,16 @@ export class Faults {
   readonly seen: string[] = [];
   /** Which crossing fails, from 0; undefined lets everything through. */
   failAt: number | undefined;
+  /** From this crossing on everything fails, as if this process were dead; `reset` brings it back. */
+  dieAt: number | undefined;
   #failNext: string | undefined;
 
   /** @throws Error at the chosen crossing. */
   readonly at = (point: string): void => {
     const index = this.seen.length;
     this.seen.push(point);
-    if (index === this.failAt || point === this.#failNext) {
+    const isDead = this.dieAt !== undefined && index >= this.dieAt;
+    if (isDead || index === this.failAt || point === this.#failNext) {
       this.#failNext = undefined;
       throw new Error(`planted fault: ${point}`);
     }
@@ -65,6 +71,12 @@ export class Faults {
   reset(failAt?: number): void {
     this.seen.length = 0;
     this.failAt = failAt;
+    this.dieAt = undefined;
+  }
+
+  die(dieAt: number): void {
+    this.reset();
+    this.dieAt = dieAt;
   }
 }
 
@@ -115,6 +127,7 @@ export class World implements AsyncDisposable {
   catalog!: Catalog;
   backups!: Backups;
   clusters!: Clusters;
+  restores!: Restores;
   deps!: ClusterDeps;
 
   static async open(): Promise<World> {
@@ -178,6 +191,7 @@ export class World implements AsyncDisposable {
     this.backups = createBackups({ ...shared, storageOf: () => this.storage });
     this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
     this.clusters = createClusters(this.deps);
+    this.restores = createRestores({ ...this.deps, undoMs: UNDO_MS });
   }
 
   /** With the faults in front of it. */

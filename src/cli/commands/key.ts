@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { toBase64 } from '../../kernel/bytes.ts';
 import type { JsonObject } from '../../kernel/types.ts';
-import { confirmed } from '../confirm.ts';
+import { confirm } from '../confirm.ts';
 import { type Context, hasOption, textOption, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { optionalText, textOf } from '../json.ts';
@@ -79,10 +79,11 @@ export function addKey(program: Command, context: Context): void {
     .option('--yes', 'do not ask')
     .addHelpText('after', '\nExample:\n  keyark key delete tls');
   withLogin(remove, APP_USER).action(async (wanted: string) => {
-    const question = `Destroy the key ${wanted} in the HSM? Backups that hold it keep it until they are purged.`;
-    if (!hasOption(remove, 'yes') && !(await confirmed(context, question))) {
-      throw new CommandFailed(EXIT.REFUSED, 'Nothing was deleted.');
-    }
+    await confirm({
+      question: `Destroy the key ${wanted} in the HSM? Backups that hold it keep it until they are purged.`,
+      name: wanted,
+      isYes: hasOption(remove, 'yes'),
+    });
     const deleted = await asOfficer(context, remove, APP, (officer) => deleteKeys(officer, wanted));
     context.print.line(`${wanted} is gone${deleted === 2 ? ', with its public half' : ''}.`);
   });
