@@ -7,7 +7,9 @@ import { Credentials } from './access/credentials.ts';
 import { type Api, createApi } from './api/server.ts';
 import { type Backups, createBackups } from './backups/backups.ts';
 import { Keeper } from './backups/keeper.ts';
+import { createRuleBook } from './backups/rule-book.ts';
 import type { SchedulePolicy } from './backups/schedule.ts';
+import { createSharing } from './backups/sharing.ts';
 import type { RegionStorage } from './backups/storage.ts';
 import type { Catalog } from './catalog/catalog.ts';
 import { openCatalog } from './catalog/sqlite.ts';
@@ -36,6 +38,8 @@ export interface ServiceConfig {
   readonly account: string;
   readonly regions: readonly string[];
   readonly schedule: SchedulePolicy;
+  /** Accounts that see each other's promoted shares without being asked. */
+  readonly organization: readonly string[];
 }
 
 export interface ServiceParts {
@@ -79,7 +83,17 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     return found;
   };
 
-  const backups = createBackups({ catalog, fleet, storageOf, clock, random, events, background });
+  const { regions } = config;
+  const backups = createBackups({
+    catalog,
+    fleet,
+    storageOf,
+    regions,
+    clock,
+    random,
+    events,
+    background,
+  });
   const clusterDeps: ClusterDeps = {
     catalog,
     fleet,
@@ -98,7 +112,10 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     background,
     policy: config.schedule,
     onProven: (backup) => feedFollowers(clusterDeps, backup),
-    onMinute: () => retryDeletions(clusterDeps),
+    onMinute: () => {
+      retryDeletions(clusterDeps);
+      background.run('copies', () => backups.copyDue());
+    },
   });
 
   const native = createStatus({
@@ -111,11 +128,13 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   const api = createApi({
     clusters,
     backups,
+    sharing: createSharing({ catalog, organization: config.organization }),
+    copyRules: createRuleBook({ catalog, clock, random, regions }),
     access: credentials,
     events,
     clock,
     random,
-    regions: config.regions,
+    regions,
     readiness: native.readiness,
     native,
   });

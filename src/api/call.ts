@@ -33,6 +33,8 @@ const NATIVE_PREFIX = 'KeyarkService.';
 export interface CallParts {
   readonly clusters: Faces['clusters'];
   readonly backups: Faces['backups'] & NativeFaces['backups'];
+  readonly sharing: Faces['sharing'] & NativeFaces['sharing'];
+  readonly copyRules: NativeFaces['copyRules'];
   readonly native: NativeFacts;
   readonly access: { find(accessKeyId: string): AccessKey | undefined };
   readonly regions: readonly string[];

@@ -8,6 +8,7 @@ import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
+import { SHARING, SHARING_OPERATIONS, type SharingFaces } from './native-sharing.ts';
 import { renderBackup } from './render.ts';
 import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
 
@@ -41,8 +42,8 @@ export interface NativeFacts {
   clusterDoor(scope: Scope, clusterId: ClusterId): Promise<ClusterDoor>;
 }
 
-export interface NativeFaces {
-  readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill'>;
+export interface NativeFaces extends SharingFaces {
+  readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill' | 'copy'>;
   readonly native: NativeFacts;
 }
 
@@ -90,6 +91,7 @@ export const NATIVE_OPERATIONS = {
       },
     },
   },
+  ...SHARING_OPERATIONS,
 } as const satisfies Readonly<Record<string, OperationShape>>;
 
 export type NativeName = keyof typeof NATIVE_OPERATIONS;
@@ -158,6 +160,8 @@ export const NATIVE: {
       Difference: outcome.difference,
     };
   },
+
+  ...SHARING,
 };
 
 const renderAddress = (address: DoorAddress): JsonObject =>

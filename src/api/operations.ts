@@ -1,6 +1,7 @@
 /** The operations that are served: checked request in, one call of a face, wire shape out. */
 import type { Caller } from '../access/caller.ts';
 import type { Backups } from '../backups/backups.ts';
+import type { Sharing } from '../backups/sharing.ts';
 import type { BackupQuery, ClusterQuery, PageRequest } from '../catalog/catalog.ts';
 import type { Clusters } from '../clusters/clusters.ts';
 import type { HsmSelector } from '../clusters/requests.ts';
@@ -8,12 +9,24 @@ import type { HsmType } from '../hsm/protocol.ts';
 import { Refused } from '../kernel/errors.ts';
 import { parseBackupId, parseClusterId, parseHsmId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
-import { renderBackup, renderCluster, renderHsm, stateMessage } from './render.ts';
+import {
+  renderBackup,
+  renderCluster,
+  renderDestinationBackup,
+  renderHsm,
+  renderSharedBackup,
+  stateMessage,
+} from './render.ts';
 import type { OperationName, RequestOf } from './shapes.ts';
+import { parseTags } from './tags.ts';
 
 export interface Faces {
   readonly clusters: Clusters;
-  readonly backups: Pick<Backups, 'describe' | 'remove' | 'undelete' | 'modifyNeverExpires'>;
+  readonly backups: Pick<
+    Backups,
+    'describe' | 'remove' | 'undelete' | 'modifyNeverExpires' | 'copy'
+  >;
+  readonly sharing: Pick<Sharing, 'describe' | 'putPolicy' | 'policyOf' | 'deletePolicy'>;
 }
 
 export type Serve<Name extends OperationName> = (
@@ -104,10 +117,12 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
     return { HsmId: id };
   },
 
-  DescribeBackups: ({ backups }, caller, request) => {
-    // Nothing can be shared with this account yet, so the list of what is shared with it is empty.
-    if (request.Shared === true) return { Backups: [] };
+  DescribeBackups: ({ backups, sharing }, caller, request) => {
     const query = parseBackupQuery(request);
+    if (request.Shared === true) {
+      const shared = sharing.describe(caller, query, pageOf(request, BACKUPS_A_PAGE));
+      return { Backups: shared.items.map(renderSharedBackup), NextToken: shared.nextToken };
+    }
     const page = backups.describe(caller, query, pageOf(request, BACKUPS_A_PAGE));
     return { Backups: page.items.map(renderBackup), NextToken: page.nextToken };
   },
@@ -128,6 +143,28 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
         request.NeverExpires,
       ),
     ),
+  }),
+
+  CopyBackupToRegion: async ({ backups }, caller, request) => {
+    const copy = await backups.copy(caller, parseBackupId(request.BackupId), {
+      toRegion: request.DestinationRegion,
+      ...(request.TagList !== undefined && { tags: parseTags(request.TagList) }),
+    });
+    return { DestinationBackup: renderDestinationBackup(copy) };
+  },
+
+  PutResourcePolicy: async ({ sharing }, caller, { ResourceArn, Policy }) => {
+    const backup = await sharing.putPolicy(caller, { arn: ResourceArn, policy: Policy });
+    return { ResourceArn, Policy: backup.policy };
+  },
+
+  GetResourcePolicy: ({ sharing }, caller, { ResourceArn }) => ({
+    Policy: sharing.policyOf(caller, ResourceArn),
+  }),
+
+  DeleteResourcePolicy: async ({ sharing }, caller, { ResourceArn }) => ({
+    ResourceArn,
+    Policy: await sharing.deletePolicy(caller, ResourceArn),
   }),
 };
 
@@ -172,22 +209,6 @@ function parseRetention(policy: { readonly Type?: 'DAYS'; readonly Value?: strin
     );
   }
   return Number(policy.Value);
-}
-
-function parseTags(
-  list: readonly { readonly Key: string; readonly Value: string }[],
-): ReadonlyMap<string, string> {
-  const tags = new Map<string, string>();
-  for (const { Key, Value } of list) {
-    if (tags.has(Key)) {
-      throw new Refused('InvalidRequest', `TagList has the key "${Key}" twice; name it once.`);
-    }
-    if (/^aws:/i.test(Key)) {
-      throw new Refused('TagFailure', `The tag key "${Key}" begins aws:, which is reserved.`);
-    }
-    tags.set(Key, Value);
-  }
-  return tags;
 }
 
 function parseSelector(request: RequestOf<'DeleteHsm'>): HsmSelector {

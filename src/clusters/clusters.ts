@@ -1,4 +1,5 @@
 /** The face of `clusters/`: what the API and the loops may ask. One verb a file behind it. */
+import type { Caller } from '../access/caller.ts';
 import type { ClusterQuery, Page, PageRequest, Scope } from '../catalog/catalog.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { ClusterState, Hsm } from './cluster.ts';
@@ -24,7 +25,7 @@ import { viewOf } from './rows.ts';
  * account or region is `NotFound`.
  */
 export interface Clusters {
-  create(scope: Scope, request: CreateClusterRequest): Promise<ClusterView>;
+  create(caller: Caller, request: CreateClusterRequest): Promise<ClusterView>;
   describe(scope: Scope, query: ClusterQuery, page: PageRequest): Page<ClusterView>;
   initialize(
     scope: Scope,
@@ -38,7 +39,7 @@ export interface Clusters {
 
 export function createClusters(deps: ClusterDeps): Clusters {
   return {
-    create: (scope, request) => createCluster(deps, scope, request),
+    create: (caller, request) => createCluster(deps, caller, request),
     describe: (scope, query, page) =>
       deps.catalog.read((reader) => {
         const { items, ...rest } = reader.clusters(scope, query, page);

@@ -9,6 +9,7 @@ import type { Branded } from './types.ts';
 export type ClusterId = Branded<string, 'ClusterId'>;
 export type HsmId = Branded<string, 'HsmId'>;
 export type BackupId = Branded<string, 'BackupId'>;
+export type CopyRuleId = Branded<string, 'CopyRuleId'>;
 
 const TAIL_PREFIX = 'keyark';
 const RANDOM_LENGTH = 10;
@@ -19,10 +20,12 @@ function tail(random: Random): string {
   return TAIL_PREFIX + [...random.bytes(RANDOM_LENGTH)].map((byte) => ALPHABET[byte & 31]).join('');
 }
 
-// The three casts below are the only makers of fresh ids; the text has the right form by construction.
+// The four casts below are the only makers of fresh ids; the text has the right form by construction.
 export const newClusterId = (random: Random): ClusterId => `cluster-${tail(random)}` as ClusterId;
 export const newHsmId = (random: Random): HsmId => `hsm-${tail(random)}` as HsmId;
 export const newBackupId = (random: Random): BackupId => `backup-${tail(random)}` as BackupId;
+export const newCopyRuleId = (random: Random): CopyRuleId =>
+  `copy-rule-${tail(random)}` as CopyRuleId;
 
 function parser<Id>(kind: string): (text: string) => Id {
   const pattern = new RegExp(`^${kind}-[2-7a-zA-Z]{11,16}$`);
@@ -44,3 +47,5 @@ export const parseClusterId = parser<ClusterId>('cluster');
 export const parseHsmId = parser<HsmId>('hsm');
 /** @throws Refused `InvalidRequest`. */
 export const parseBackupId = parser<BackupId>('backup');
+/** @throws Refused `InvalidRequest`. */
+export const parseCopyRuleId = parser<CopyRuleId>('copy-rule');

@@ -7,12 +7,19 @@ import { AccessKey } from '../../src/access/credentials.ts';
 import { type Api, type ApiParts, createApi } from '../../src/api/server.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import type { Backup } from '../../src/backups/backup.ts';
+import type { CopyRule } from '../../src/backups/copy-rule.ts';
+import type { Share } from '../../src/backups/share.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import type { Clusters } from '../../src/clusters/clusters.ts';
 import type { ClusterView } from '../../src/clusters/requests.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
-import { parseBackupId, parseClusterId, parseHsmId } from '../../src/kernel/ids.ts';
+import {
+  parseBackupId,
+  parseClusterId,
+  parseCopyRuleId,
+  parseHsmId,
+} from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import type { EpochMs } from '../../src/kernel/types.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
@@ -78,6 +85,36 @@ export const BACKUP: Backup = {
   state: 'CREATE_IN_PROGRESS',
 };
 
+export const COPY: Backup = {
+  ...BACKUP,
+  id: parseBackupId('backup-keyark2ab3cd4ef6'),
+  region: 'eu-west-1',
+  cause: 'copied',
+  copy: {
+    copiedAt: at(1_504_903_549_000),
+    sourceRegion: REGION,
+    sourceBackup: BACKUP.id,
+    sourceCluster: CLUSTER.id,
+  },
+  state: 'CREATE_IN_PROGRESS',
+};
+const POLICY = '{"Version":"2012-10-17"}';
+const SHARE: Share = {
+  backupId: BACKUP.id,
+  owner: ACCOUNT,
+  consumer: '000087654321',
+  region: REGION,
+  createdAt: BACKUP.createdAt,
+  state: 'FROM_POLICY',
+};
+const RULE: CopyRule = {
+  id: parseCopyRuleId('copy-rule-keyark2ab3cd4ef5'),
+  account: ACCOUNT,
+  fromRegion: REGION,
+  toRegion: 'eu-west-1',
+  createdAt: BACKUP.createdAt,
+};
+
 export interface Call {
   readonly method: string;
   readonly args: readonly unknown[];
@@ -124,9 +161,25 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     undelete: record('undelete', Promise.resolve(BACKUP)),
     modifyNeverExpires: record('modifyNeverExpires', Promise.resolve(BACKUP)),
     drill: record('drill', Promise.resolve({ opened: false, why: 'another owner' } as const)),
+    copy: record('copy', Promise.resolve(COPY)),
     ...options.backups,
   };
-  return { clusters, backups };
+  const sharing: ApiParts['sharing'] = {
+    describe: record('describeShared', { items: [BACKUP] }),
+    putPolicy: record('putPolicy', Promise.resolve({ ...BACKUP, policy: POLICY })),
+    policyOf: record('policyOf', POLICY),
+    deletePolicy: record('deletePolicy', Promise.resolve(POLICY)),
+    promote: record('promote', Promise.resolve([SHARE])),
+    accept: record('accept', Promise.resolve(SHARE)),
+    remove: record('removeShare', Promise.resolve()),
+    list: record('listShares', { shares: [SHARE], isComplete: true }),
+  };
+  const copyRules: ApiParts['copyRules'] = {
+    add: record('addRule', Promise.resolve(RULE)),
+    list: record('listRules', [RULE]),
+    remove: record('removeRule', Promise.resolve(RULE)),
+  };
+  return { clusters, backups, sharing, copyRules };
 }
 
 export async function stand(options: StandOptions = {}): Promise<Stand> {
