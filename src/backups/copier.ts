@@ -83,7 +83,12 @@ export class Copier {
       // Each turn ends a wish or moves it into the future, so this ends.
       for (;;) {
         const { catalog, clock } = this.#deps;
-        const [wish] = catalog.read((reader) => reader.copiesWanted(clock.now(), 1));
+        const [wish] = catalog.read((reader) =>
+          // One that was interrupted, or waits for roots to be unlocked, comes first: `resume` has it.
+          reader.backupsIn(['CREATE_IN_PROGRESS']).some(({ id }) => reader.wishOf(id) !== undefined)
+            ? []
+            : reader.copiesWanted(clock.now(), 1),
+        );
         if (wish === undefined) return;
         await this.#fulfil(wish);
       }

@@ -148,18 +148,14 @@ export function backupToRestore(
   caller: Caller,
   asRequested: string,
 ): Backup {
-  const arn = asRequested.startsWith('arn:') ? parseResourceArn(asRequested) : undefined;
-  if (arn === undefined || arn.account === caller.account) {
-    return ownById(
-      reader,
-      caller,
-      parseBackupId(asRequested.slice(asRequested.lastIndexOf('/') + 1)),
-      arn,
-    );
+  if (!asRequested.startsWith('arn:')) return ownById(reader, caller, parseBackupId(asRequested));
+  const arn = parseResourceArn(asRequested);
+  if (arn?.account === caller.account) {
+    return ownById(reader, caller, parseBackupId(arn.id), arn);
   }
-  const backup = reader.backup(parseBackupId(arn.id));
+  const backup = arn === undefined ? undefined : reader.backup(parseBackupId(arn.id));
   const isIt =
-    backup?.account === arn.account && backup.region === arn.region && arn.region === caller.region;
+    backup !== undefined && arn !== undefined && isIn(backup, arn) && arn.region === caller.region;
   if (!isIt || !mayUseShared(backup, caller, 'CreateCluster')) {
     throw new Refused(
       'AccessDenied',
