@@ -9,7 +9,9 @@ import { type Api, createApi } from './api/server.ts';
 import { type Rates, Throttle } from './api/throttle.ts';
 import { type Backups, createBackups } from './backups/backups.ts';
 import { Keeper } from './backups/keeper.ts';
+import { createRuleBook } from './backups/rule-book.ts';
 import type { SchedulePolicy } from './backups/schedule.ts';
+import { createSharing } from './backups/sharing.ts';
 import type { RegionStorage } from './backups/storage.ts';
 import type { Catalog } from './catalog/catalog.ts';
 import { openCatalog } from './catalog/sqlite.ts';
@@ -45,6 +47,8 @@ export interface ServiceConfig {
   readonly rates: Rates;
   /** How long a restore into a live cluster can be undone. */
   readonly restoreUndoMs: number;
+  /** Accounts that see each other's promoted shares without being asked. */
+  readonly organization: readonly string[];
 }
 
 export interface ServiceParts {
@@ -88,7 +92,17 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     return found;
   };
 
-  const backups = createBackups({ catalog, fleet, storageOf, clock, random, events, background });
+  const { regions } = config;
+  const backups = createBackups({
+    catalog,
+    fleet,
+    storageOf,
+    regions,
+    clock,
+    random,
+    events,
+    background,
+  });
   const clusterDeps: ClusterDeps = {
     catalog,
     fleet,
@@ -112,6 +126,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     onMinute: () => {
       retryDeletions(clusterDeps);
       retryRestores(clusterDeps);
+      background.run('copies', () => backups.copyDue());
     },
   });
 
@@ -126,13 +141,15 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     clusters,
     backups,
     restores,
+    sharing: createSharing({ catalog, organization: config.organization }),
+    copyRules: createRuleBook({ catalog, clock, random, regions }),
     access: credentials,
     events,
     clock,
     random,
-    regions: config.regions,
     once: new Once(catalog, clock),
     throttle: new Throttle(config.rates, clock),
+    regions,
     readiness: native.readiness,
     native,
   });

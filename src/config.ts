@@ -20,6 +20,8 @@ export interface Config {
   /** The first is the default region. */
   readonly regions: readonly string[];
   readonly account: string;
+  /** Accounts that see each other's promoted shares without being asked. */
+  readonly organization: readonly string[];
   readonly schedule: {
     readonly isChangeDriven: boolean;
     readonly quietMs: number;
@@ -159,6 +161,18 @@ const ROWS = {
     read: matching(/^0000\d{8}$/),
     expected: '12 digits that begin with 0000, so that it is visibly no real account',
     fallback: () => '000000008228',
+  },
+  organization: {
+    name: 'sharing.organization',
+    help: "accounts, separated by commas, that see each other's promoted shares without being asked",
+    flag: '--organization',
+    variable: 'KEYARK_ORGANIZATION',
+    read: (text) => {
+      const accounts = text.split(',').flatMap((account) => account.trim() || []);
+      return accounts.every((account) => /^0000\d{8}$/.test(account)) ? accounts : undefined;
+    },
+    expected: 'accounts separated by commas: 12 digits each, beginning with 0000',
+    fallback: () => '',
   },
   isChangeDriven: {
     name: 'backups.on_change',
@@ -345,6 +359,7 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
     ...(tlsCert === '' ? {} : { tls: { certFile: absolute(tlsCert), keyFile: absolute(tlsKey) } }),
     regions: values.regions,
     account: values.account,
+    organization: values.organization,
     schedule: {
       isChangeDriven: values.isChangeDriven,
       quietMs: quietSeconds * SECOND_MS,

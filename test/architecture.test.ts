@@ -59,13 +59,13 @@ const ARROWS: Readonly<Record<string, Row>> = {
     node: ['sqlite', 'crypto', 'fs', 'path'],
   },
   backups: {
-    imports: ['kernel', 'kms/envelope.ts', 'kms/records.ts', 'vault/names.ts'],
+    imports: ['kernel', 'aws/arn.ts', 'kms/envelope.ts', 'kms/records.ts', 'vault/names.ts'],
     types: ['access', 'catalog', 'clusters', 'vault', 'kms', 'fleet', 'ops', 'hsm/protocol.ts'],
     node: ['crypto'],
   },
   clusters: {
     imports: ['kernel', 'crypto/x509.ts'],
-    types: ['backups', 'catalog', 'fleet', 'ops', 'hsm/protocol.ts'],
+    types: ['access', 'backups', 'catalog', 'fleet', 'ops', 'hsm/protocol.ts'],
     node: ['crypto'],
   },
   access: {

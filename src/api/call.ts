@@ -36,6 +36,8 @@ export interface CallParts {
   readonly clusters: Faces['clusters'];
   readonly backups: Faces['backups'] & NativeFaces['backups'];
   readonly restores: NativeFaces['restores'];
+  readonly sharing: Faces['sharing'] & NativeFaces['sharing'];
+  readonly copyRules: NativeFaces['copyRules'];
   readonly native: NativeFacts;
   readonly access: { find(accessKeyId: string): AccessKey | undefined };
   readonly regions: readonly string[];

@@ -9,6 +9,7 @@ import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import { RESTORE_NATIVE, RESTORE_OPERATIONS, type RestoreFaces } from './native-restore.ts';
+import { SHARING, SHARING_OPERATIONS, type SharingFaces } from './native-sharing.ts';
 import { renderBackup } from './render.ts';
 import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
 
@@ -42,8 +43,8 @@ export interface NativeFacts {
   clusterDoor(scope: Scope, clusterId: ClusterId): Promise<ClusterDoor>;
 }
 
-export interface NativeFaces extends RestoreFaces {
-  readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill'>;
+export interface NativeFaces extends RestoreFaces, SharingFaces {
+  readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill' | 'copy'>;
   readonly native: NativeFacts;
 }
 
@@ -94,6 +95,7 @@ export const NATIVE_OPERATIONS = {
     },
   },
   ...RESTORE_OPERATIONS,
+  ...SHARING_OPERATIONS,
 } as const satisfies Readonly<Record<string, OperationShape>>;
 
 export type NativeName = keyof typeof NATIVE_OPERATIONS;
@@ -164,6 +166,7 @@ export const NATIVE: {
   },
 
   ...RESTORE_NATIVE,
+  ...SHARING,
 };
 
 const renderAddress = (address: DoorAddress): JsonObject =>

@@ -1,6 +1,8 @@
 /** The operations that are served: checked request in, one call of a face, wire shape out. */
 import type { Caller } from '../access/caller.ts';
+import type { Backup } from '../backups/backup.ts';
 import type { Backups } from '../backups/backups.ts';
+import type { Sharing } from '../backups/sharing.ts';
 import type { BackupQuery, ClusterQuery, PageRequest } from '../catalog/catalog.ts';
 import type { Hsm } from '../clusters/cluster.ts';
 import type { Clusters } from '../clusters/clusters.ts';
@@ -11,7 +13,14 @@ import { parseBackupId, parseClusterId, parseHsmId } from '../kernel/ids.ts';
 import type { TagChange } from '../kernel/tags.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import type { Remember } from './once.ts';
-import { renderBackup, renderCluster, renderHsm, stateMessage } from './render.ts';
+import {
+  renderBackup,
+  renderCluster,
+  renderDestinationBackup,
+  renderHsm,
+  renderSharedBackup,
+  stateMessage,
+} from './render.ts';
 import type { OperationName, RequestOf } from './shapes.ts';
 import { checkTagKey, pageOfTags, parseTags } from './tags.ts';
 
@@ -19,8 +28,9 @@ export interface Faces {
   readonly clusters: Clusters;
   readonly backups: Pick<
     Backups,
-    'describe' | 'remove' | 'undelete' | 'modifyNeverExpires' | 'retag' | 'tagsOf'
+    'describe' | 'remove' | 'undelete' | 'modifyNeverExpires' | 'retag' | 'tagsOf' | 'copy'
   >;
+  readonly sharing: Pick<Sharing, 'describe' | 'putPolicy' | 'policyOf' | 'deletePolicy'>;
 }
 
 export type Serve<Name extends OperationName> = (
@@ -120,10 +130,12 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
     return { HsmId: id };
   },
 
-  DescribeBackups: ({ backups }, caller, request) => {
-    // Nothing can be shared with this account yet, so the list of what is shared with it is empty.
-    if (request.Shared === true) return { Backups: [] };
+  DescribeBackups: ({ backups, sharing }, caller, request) => {
     const query = parseBackupQuery(request);
+    if (request.Shared === true) {
+      const shared = sharing.describe(caller, query, pageOf(request, BACKUPS_A_PAGE));
+      return { Backups: shared.items.map(renderSharedBackup), NextToken: shared.nextToken };
+    }
     const page = backups.describe(caller, query, pageOf(request, BACKUPS_A_PAGE));
     return { Backups: page.items.map(renderBackup), NextToken: page.nextToken };
   },
@@ -158,6 +170,33 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
 
   ListTags: (faces, caller, request) =>
     pageOfTags(tagged(faces, request.ResourceId).tagsOf(caller), pageOf(request, TAGS_A_PAGE)),
+  CopyBackupToRegion: async ({ backups }, caller, request, remember) => {
+    const wanted = {
+      toRegion: request.DestinationRegion,
+      ...(request.TagList !== undefined && { tags: parseTags(request.TagList) }),
+    };
+    const answer = (copy: Backup): JsonObject => ({
+      DestinationBackup: renderDestinationBackup(copy),
+    });
+    const id = parseBackupId(request.BackupId);
+    return answer(
+      await backups.copy(caller, id, wanted, (writer, copy) => remember(writer, answer(copy))),
+    );
+  },
+
+  PutResourcePolicy: async ({ sharing }, caller, { ResourceArn, Policy }) => {
+    const backup = await sharing.putPolicy(caller, { arn: ResourceArn, policy: Policy });
+    return { ResourceArn, Policy: backup.policy };
+  },
+
+  GetResourcePolicy: ({ sharing }, caller, { ResourceArn }) => ({
+    Policy: sharing.policyOf(caller, ResourceArn),
+  }),
+
+  DeleteResourcePolicy: async ({ sharing }, caller, { ResourceArn }) => ({
+    ResourceArn,
+    Policy: await sharing.deletePolicy(caller, ResourceArn),
+  }),
 };
 
 /** Clusters and backups have tags; which one it is, the id says. */

@@ -84,3 +84,19 @@ export function renderBackup(backup: Backup): JsonObject {
     Mode: backup.mode,
   };
 }
+
+/** What a consumer sees of a backup that is shared with him: everything but the owner's tags. */
+export function renderSharedBackup(backup: Backup): JsonObject {
+  const { TagList: _owners, ...seen } = renderBackup(backup);
+  return seen;
+}
+
+/** The answer of a copy: where it comes from, not what it is called (AWS has no member for that). */
+export function renderDestinationBackup(copy: Backup): JsonObject {
+  return {
+    CreateTimestamp: seconds(copy.createdAt),
+    SourceRegion: copy.copy?.sourceRegion,
+    SourceBackup: copy.copy?.sourceBackup,
+    SourceCluster: copy.copy?.sourceCluster,
+  };
+}

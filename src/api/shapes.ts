@@ -101,7 +101,7 @@ export const backupId = {
   example: 'backup-keyark2ab3cd4ef5',
   pattern: new RegExp(`^backup-${ID_TAIL}$`),
 } as const satisfies Shape;
-const backupReference = {
+export const backupReference = {
   kind: 'text',
   what: 'a backup id or ARN',
   example: 'backup-keyark2ab3cd4ef5',
@@ -137,7 +137,7 @@ const vpcId = {
   example: 'vpc-0123456789abcdef0',
   pattern: /^vpc-[0-9a-fA-F]{1,17}$/,
 } as const satisfies Shape;
-const region = {
+export const region = {
   kind: 'text',
   what: 'a region',
   example: 'eu-central-1',
@@ -231,7 +231,7 @@ const tagValue = {
   max: 256,
   pattern: /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u,
 } as const satisfies Shape;
-const tagList = {
+export const tagList = {
   kind: 'list',
   min: 1,
   max: 50,

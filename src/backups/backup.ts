@@ -19,7 +19,10 @@ export type BackupCause =
 
 export type Proof = Signed<ProofStatement>;
 
-/** What is stored, and the sealing HSM's word for it. */
+/**
+ * What is stored, and the sealing HSM's word for it. A copy keeps its original's seal, so the statement's
+ * `backupId` is the original's; what rests in the vault has the copy's own id in its names and keys.
+ */
 export interface SealedArchive {
   readonly seal: Signed<SealStatement>;
   readonly storedBytes: number;

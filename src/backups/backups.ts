@@ -1,6 +1,14 @@
 /** The face of `backups/`: what the API, clusters and the keeper may ask. One verb a file behind it. */
 import type { Caller } from '../access/caller.ts';
-import type { BackupQuery, Catalog, Page, PageRequest, Scope } from '../catalog/catalog.ts';
+import type {
+  BackupQuery,
+  Catalog,
+  CatalogReader,
+  CatalogWriter,
+  Page,
+  PageRequest,
+  Scope,
+} from '../catalog/catalog.ts';
 import type { Hsm } from '../clusters/cluster.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { OpenOutcome, PlanOutcome } from '../hsm/protocol.ts';
@@ -14,12 +22,16 @@ import { changedTags, type TagChange, type Tags } from '../kernel/tags.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import type { Backup, BackupCause, ReadyBackup, Removal } from './backup.ts';
+import { Copier } from './copier.ts';
+import { type CopyRequest, sourceOfCopy } from './copy.ts';
+import { checkCopyRetention } from './copy-rules.ts';
 import { type DrillOutcome, drillBackup } from './drill.ts';
 import { type CurrentState, planAgainst } from './plan.ts';
 import { duePurges, purgeBackup } from './purge.ts';
 import { recoverBackups } from './recover.ts';
 import { markDeleted, markUndeleted } from './remove.ts';
 import { type RestoreTarget, restoreBackup } from './restore.ts';
+import { backupToRestore } from './sharing.ts';
 import type { StorageOf } from './storage.ts';
 import { takeBackup } from './take.ts';
 
@@ -57,6 +69,23 @@ export interface Backups {
     id: BackupId,
     roots?: { maker?: string; owner?: string },
   ): Promise<DrillOutcome>;
+  /**
+   * Begins a copy of the caller's backup in another region and answers with the copy's first row.
+   * @throws Refused `NotFound`, `InvalidRequest`, `WrongState`, `LimitExceeded`.
+   */
+  copy(
+    caller: Scope,
+    id: BackupId,
+    request: CopyRequest,
+    onCreated?: (writer: CatalogWriter, copy: Backup) => void,
+  ): Promise<Backup>;
+  /** Goes on with copies that were interrupted and begins those that rules want. */
+  copyDue(): Promise<void>;
+  /**
+   * The backup a cluster of the caller's is to be made from: his own by id or ARN, or by its full ARN one
+   * that another account shares with him. @throws Refused `NotFound`, `AccessDenied`.
+   */
+  toRestore(reader: CatalogReader, caller: Caller, asRequested: string): Backup;
   /** Destroys what has been PENDING_DELETION for seven days. */
   purgeDue(): Promise<void>;
   /** Once, at start, before anything else. */
@@ -70,6 +99,8 @@ export interface BackupsDeps {
   readonly catalog: Catalog;
   readonly fleet: Fleet;
   readonly storageOf: StorageOf;
+  /** Those that `storageOf` knows. */
+  readonly regions: readonly string[];
   readonly clock: Clock;
   readonly random: Random;
   readonly events: Events;
@@ -80,6 +111,7 @@ export function createBackups(deps: BackupsDeps): Backups {
   const { catalog, clock } = deps;
   /** One turn per cluster for taking, one per backup for deletion, undo and purge. */
   const turns = new Serial();
+  const copier = new Copier({ ...deps, turns });
 
   const take: Backups['take'] = (clusterId, cause, options = {}) =>
     turns.run(clusterId, async () => {
@@ -185,19 +217,34 @@ export function createBackups(deps: BackupsDeps): Backups {
       const storage = deps.storageOf(backup.region);
       return await drillBackup({ fleet: deps.fleet, storage }, backup, roots);
     },
+    async copy(caller, id, request, onCreated) {
+      if (request.retentionDays !== undefined) checkCopyRetention(request.retentionDays);
+      const find = (found: Backup | undefined) => sourceOfCopy(found, caller, id);
+      return await copier.begin(id, find, request, onCreated);
+    },
+    async copyDue() {
+      copier.resume();
+      await copier.makeWanted();
+    },
+    toRestore: backupToRestore,
     async purgeDue() {
       const pending = catalog.read((reader) => reader.backupsToPurge(clock.now(), PURGES_A_TURN));
       for (const due of pending) {
         await turns.run(due.id, async () => {
           const [current] = duePurges(
-            catalog.read((reader) => [reader.backup(due.id)].filter((row) => row !== undefined)),
+            catalog.read((reader) =>
+              // What is being copied is read to the end first; the next look comes in a minute.
+              reader.isBeingCopied(due.id)
+                ? []
+                : [reader.backup(due.id)].filter((row) => row !== undefined),
+            ),
             clock.now(),
           );
           if (current !== undefined) await purgeBackup(deps, current);
         });
       }
     },
-    recover: () => recoverBackups(deps),
+    recover: () => recoverBackups({ ...deps, resumeCopies: () => copier.resume() }),
   };
 }
 

@@ -53,13 +53,14 @@ export async function proveBackup(
 /** The drill HSM repeats the comparison itself before it signs: it does not take our word. */
 async function signedByDrill(
   drill: DrillHsm,
-  backup: Pick<Backup, 'id' | 'region'>,
+  backup: Pick<Backup, 'region'>,
   archive: SealedArchive,
   seal: Signed<SealStatement>,
 ): Promise<Proof> {
   return await drill.prove(
     {
-      backupId: backup.id,
+      // The id that is sealed inside: a copy's own is another one, and the drill would refuse it.
+      backupId: seal.statement.backupId,
       storedBodySha256: archive.storedBodySha256,
       storedBytes: archive.storedBytes,
       region: backup.region,

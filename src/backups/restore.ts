@@ -29,21 +29,45 @@ export async function openStored(
   backup: Pick<Backup, 'id' | 'clusterId' | 'account' | 'region' | 'type' | 'mode'>,
   target: { opener: Opener; as: OpenRequest['as'] } & Partial<Pick<OpenRequest, 'type' | 'mode'>>,
 ): Promise<OpenOutcome> {
-  const outer = parseOuterRecord(await readSmall(storage, backup.id, PARTS.outerRecord));
-  using key = await storage.kms.unwrapDataKey(outer.dataKey, contextOf(backup));
-  const sealRecord = openSmall(
-    key,
-    PARTS.sealRecord,
-    await readSmall(storage, backup.id, PARTS.sealRecord),
-  );
+  using sealed = await readSealed(storage, backup);
   return await target.opener.open({
-    sealRecord: toBase64(sealRecord),
-    body: decryptStream(key, storage.vault.get(objectName(backup.id, PARTS.body))),
+    sealRecord: toBase64(sealed.sealRecord),
+    body: sealed.body,
     as: target.as,
     // What the target is: the HSM judges it by the values that are sealed inside.
     type: target.type ?? backup.type,
     mode: target.mode ?? backup.mode,
   });
+}
+
+/** What the HSM sealed, without the second layer around it. */
+export interface SealedParts extends Disposable {
+  readonly sealRecord: Uint8Array;
+  /** Read it before disposing: the data key goes with the block. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+/** Takes the second layer off what rests in the vault; the seal stays shut. @throws Failed `VAULT_…`, `KMS`. */
+export async function readSealed(
+  storage: RegionStorage,
+  backup: Pick<Backup, 'id' | 'clusterId' | 'account' | 'region'>,
+): Promise<SealedParts> {
+  const outer = parseOuterRecord(await readSmall(storage, backup.id, PARTS.outerRecord));
+  const key = await storage.kms.unwrapDataKey(outer.dataKey, contextOf(backup));
+  try {
+    return {
+      sealRecord: openSmall(
+        key,
+        PARTS.sealRecord,
+        await readSmall(storage, backup.id, PARTS.sealRecord),
+      ),
+      body: decryptStream(key, storage.vault.get(objectName(backup.id, PARTS.body))),
+      [Symbol.dispose]: () => key[Symbol.dispose](),
+    };
+  } catch (cause) {
+    key[Symbol.dispose]();
+    throw cause;
+  }
 }
 
 /** Bound into the data key: a wrapped key moved to another backup, cluster, region or account is refused. */

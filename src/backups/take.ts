@@ -16,6 +16,7 @@ import { encodeOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
 import { objectName } from '../vault/names.ts';
 import type { Backup, BackupCause, Proof, ReadyBackup, SealedArchive } from './backup.ts';
+import { wishForCopies } from './copy-rules.ts';
 import { PARTS } from './parts.ts';
 import { proveBackup, startDrill } from './prove.ts';
 import { removeStored } from './purge.ts';
@@ -100,26 +101,48 @@ async function sealAndStore(
   backup: Backup,
   source: HsmHandle,
 ): Promise<SealedArchive> {
+  return await storeSealed(storage, backup, async () => {
+    const { body, outcome } = await source.seal(backup.id);
+    const end = async () => {
+      const { sealRecord, seal } = await outcome;
+      assert(
+        seal.statement.backupId === backup.id,
+        'the HSM sealed another backup than it was asked for',
+      );
+      assert(
+        seal.statement.clusterId === backup.clusterId,
+        `the HSM sealed ${seal.statement.clusterId}, not ${backup.clusterId}`,
+      );
+      return { sealRecord: fromBase64(sealRecord), seal };
+    };
+    return { body, end };
+  });
+}
+
+/** A sealed body on its way; `end` is asked once the body was read, and has the last word on it. */
+export interface Arriving {
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly end: () => Promise<{ sealRecord: Uint8Array; seal: SealedArchive['seal'] }>;
+}
+
+/** Puts a sealed archive into a region's vault, under a fresh data key of that region's key service. */
+export async function storeSealed(
+  storage: RegionStorage,
+  backup: Pick<Backup, 'id' | 'clusterId' | 'account' | 'region'>,
+  arrive: () => Promise<Arriving>,
+): Promise<SealedArchive> {
   const context = contextOf(backup);
   const dataKey = await storage.kms.generateDataKey(context);
   using key = dataKey.key;
-  const sealing = await source.seal(backup.id);
+  const arriving = await arrive();
   const body = await storage.vault.put(
     objectName(backup.id, PARTS.body),
-    encryptStream(key, sealing.body),
+    encryptStream(key, arriving.body),
   );
-  const { sealRecord, seal } = await sealing.outcome;
-  assert(
-    seal.statement.backupId === backup.id,
-    'the HSM sealed another backup than it was asked for',
-  );
-  assert(
-    seal.statement.clusterId === backup.clusterId,
-    `the HSM sealed ${seal.statement.clusterId}, not ${backup.clusterId}`,
-  );
+  const { sealRecord, seal } = await arriving.end();
   const sealed = await storage.vault.put(
     objectName(backup.id, PARTS.sealRecord),
-    once(sealSmall(key, PARTS.sealRecord, fromBase64(sealRecord))),
+    once(sealSmall(key, PARTS.sealRecord, sealRecord)),
   );
   const outer = await storage.vault.put(
     objectName(backup.id, PARTS.outerRecord),
@@ -132,10 +155,11 @@ async function sealAndStore(
   };
 }
 
-/** READY, the next due time and the end of all failures are one fact. */
+/** READY, the next due time, the end of all failures and what copy rules want of it are one fact. */
 function recordFact(deps: TakeDeps, ready: ReadyBackup): ReadyBackup {
   deps.catalog.transact((writer) => {
     writer.putBackup(ready);
+    wishForCopies(writer, ready, deps.clock.now());
     const cluster = writer.cluster(ready.clusterId);
     if (cluster !== undefined && cluster.state !== 'DELETED') {
       writer.putCluster({
@@ -187,6 +211,7 @@ export function failedTry(backup: Backup, deletedAt: Backup['createdAt'], why: s
     neverExpires,
     holds,
     tags,
+    copy,
   } = backup;
   return {
     id,
@@ -200,6 +225,7 @@ export function failedTry(backup: Backup, deletedAt: Backup['createdAt'], why: s
     neverExpires,
     holds,
     tags,
+    ...(copy === undefined ? {} : { copy }),
     state: 'DELETED',
     deletedAt,
     why,

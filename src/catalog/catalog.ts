@@ -6,9 +6,11 @@
  * Law: `put…` replaces the whole row; `create…` throws Refused `Conflict` when the id exists.
  */
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
+import type { CopyRule, WantedCopy } from '../backups/copy-rule.ts';
+import type { Share } from '../backups/share.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { Restore, RestoreIn } from '../clusters/restore.ts';
-import type { BackupId, ClusterId, HsmId, RestoreId } from '../kernel/ids.ts';
+import type { BackupId, ClusterId, CopyRuleId, HsmId, RestoreId } from '../kernel/ids.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
 
 export interface Scope {
@@ -67,13 +69,31 @@ export interface CatalogReader {
   backupsToPurge(now: EpochMs, limit: number): readonly PendingBackup[];
   /** READY copies whose own retention has ended, earliest first. */
   backupsToExpire(now: EpochMs, limit: number): readonly ReadyBackup[];
-  /** The READY backup of the cluster that was created last: order of creation, whatever the clocks said. */
+  /**
+   * The READY backup of the cluster that was created last: order of creation, whatever the clocks said.
+   * Copies are never it, wherever they are: a copy is as old as its source, however late it arrived.
+   */
   newestReady(clusterId: ClusterId): ReadyBackup | undefined;
   /** Restores that have not come to their end: at most one of each cluster. */
   restoresUnderWay(clusterId?: ClusterId): readonly RestoreIn<'PREPARING' | 'SWITCHED'>[];
   /** Newest first; of one cluster, or of all in the scope. */
   restores(scope: Scope, limit: number, clusterId?: ClusterId): readonly Restore[];
   restore(id: RestoreId): Restore | undefined;
+  /** Whether a copy of this backup is on its way: its bytes must then stay. */
+  isBeingCopied(id: BackupId): boolean;
+  /** READY backups of others that this account sees listed: shared, promoted and accepted. */
+  sharedBackups(consumer: Scope, query: BackupQuery, page: PageRequest): Page<Backup>;
+  /** With whom a backup is shared. */
+  sharesOf(backupId: BackupId): readonly Share[];
+  /** What this account shares, or what is shared with it, newest backup first. */
+  shares(scope: Scope, as: 'owner' | 'consumer', limit: number): readonly Share[];
+  copyRule(id: CopyRuleId): CopyRule | undefined;
+  /** Oldest first; of one region, or of all. */
+  copyRules(account: string, fromRegion?: string): readonly CopyRule[];
+  /** Copies that rules want, that nobody makes yet, and whose time has come; earliest first. */
+  copiesWanted(now: EpochMs, limit: number): readonly WantedCopy[];
+  /** The wish that this copy fulfils. */
+  wishOf(copyId: BackupId): WantedCopy | undefined;
   /** Subnet id → availability zone, as first seen in this scope. */
   subnetZone(scope: Scope, subnetId: string): string | undefined;
   /** Clusters and HSMs of the scope that are not DELETED. */
@@ -93,6 +113,13 @@ export interface CatalogWriter extends CatalogReader {
   putBackup(backup: Backup): void;
   createRestore(restore: Restore): void;
   putRestore(restore: Restore): void;
+  putShare(share: Share): void;
+  removeShare(backupId: BackupId, consumer: string): void;
+  createCopyRule(rule: CopyRule): void;
+  /** With its wishes, but for copies under way: they come to their end. */
+  removeCopyRule(id: CopyRuleId): void;
+  putWantedCopy(wish: WantedCopy): void;
+  removeWantedCopy(wish: Pick<WantedCopy, 'ruleId' | 'backupId'>): void;
   putSubnetZone(scope: Scope, subnetId: string, zone: string): void;
   putSetting(name: string, value: string): void;
   /** Also forgets answers given before `forgetBefore`. */

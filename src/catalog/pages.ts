@@ -20,6 +20,8 @@ export interface Filter {
 
 export interface PagePlan {
   readonly table: 'clusters' | 'backups';
+  /** Another table whose rows lead to those of `table`: it is walked instead, and joined by its `id`. */
+  readonly keys?: { readonly table: 'shares'; readonly id: string };
   /** An index over the columns of `walk`, in that order, then `created_at, id`; absent: the primary key. */
   readonly index?: string;
   readonly walk: readonly Filter[];
@@ -79,7 +81,13 @@ interface Position {
 function pageQuery(plan: PagePlan, after: Position | undefined, limit: number): Query {
   const { table, index, isAscending } = plan;
   const direction = isAscending ? 'asc' : 'desc';
-  const from = index === undefined ? table : `${table} indexed by ${index}`;
+  const keys = plan.keys ?? { table, id: 'id' };
+  const walked = index === undefined ? keys.table : `${keys.table} indexed by ${index}`;
+  const from =
+    plan.keys === undefined
+      ? walked
+      : `${walked} cross join ${table} on ${table}.id = ${keys.table}.${keys.id}`;
+  const [createdAt, id] = [`${keys.table}.created_at`, `${keys.table}.${keys.id}`];
   const residual = plan.residual.map(({ column, values }) => ({
     sql: `${column} in (${values.map(() => '?').join(', ')})`,
     params: values,
@@ -89,7 +97,7 @@ function pageQuery(plan: PagePlan, after: Position | undefined, limit: number): 
       ? []
       : [
           {
-            sql: `(created_at, id) ${isAscending ? '>' : '<'} (?, ?)`,
+            sql: `(${createdAt}, ${id}) ${isAscending ? '>' : '<'} (?, ?)`,
             params: [after.createdAt, after.id],
           },
         ];
@@ -101,14 +109,14 @@ function pageQuery(plan: PagePlan, after: Position | undefined, limit: number): 
     const terms = [...walk, ...beyond, ...residual];
     const where = terms.map(({ sql }) => sql).join(' and ');
     return {
-      sql: `select created_at, id from ${from} where ${where}`,
+      sql: `select ${createdAt} as created_at, ${id} as id from ${from} where ${where}`,
       params: terms.flatMap(({ params }) => params),
     };
   });
   const order = `order by created_at ${direction}, id ${direction}`;
-  const keys = `${branches.map(({ sql }) => sql).join(' union all ')} ${order} limit ?`;
+  const positions = `${branches.map(({ sql }) => sql).join(' union all ')} ${order} limit ?`;
   return {
-    sql: `select ${table}.* from (${keys}) as page cross join ${table} on ${table}.id = page.id
+    sql: `select ${table}.* from (${positions}) as page cross join ${table} on ${table}.id = page.id
       order by page.created_at ${direction}, page.id ${direction}`,
     params: [...branches.flatMap(({ params }) => params), limit],
   };

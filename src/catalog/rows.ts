@@ -207,7 +207,11 @@ export function backupOf(row: Row): Backup {
   return backup as Backup;
 }
 
-function optional(name: string, value: SQLOutputValue | undefined): Record<string, SQLOutputValue> {
+/** A member, or none for a column that is null. */
+export function optional(
+  name: string,
+  value: SQLOutputValue | undefined,
+): Record<string, SQLOutputValue> {
   return value === null || value === undefined ? {} : { [name]: value };
 }
 

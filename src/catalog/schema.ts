@@ -174,6 +174,48 @@ const STEPS: readonly string[] = [
   create unique index restores_under_way on restores (cluster_id)
     where state in ('PREPARING', 'SWITCHED');
   `,
+  `
+  drop index backups_newest;
+  create index backups_newest on backups (cluster_id, state, sequence) where copied_at is null;
+
+  create table shares (
+    backup_id text not null,
+    consumer text not null,
+    owner text not null,
+    region text not null,
+    created_at integer not null,
+    state text not null,
+    primary key (backup_id, consumer)
+  ) strict, without rowid;
+  create index shares_by_consumer
+    on shares (consumer, region, state, created_at, backup_id);
+  create index shares_by_owner on shares (owner, region, created_at, backup_id);
+
+  create table copy_rules (
+    id text primary key,
+    account text not null,
+    from_region text not null,
+    to_region text not null,
+    cluster_id text,
+    causes text,
+    retention_days integer,
+    created_at integer not null
+  ) strict;
+  create index copy_rules_by_region on copy_rules (account, from_region, created_at, id);
+
+  create table wanted_copies (
+    rule_id text not null,
+    backup_id text not null,
+    tries integer not null,
+    next_at integer not null,
+    copy_id text,
+    primary key (rule_id, backup_id)
+  ) strict, without rowid;
+  create index wanted_copies_due
+    on wanted_copies (next_at, backup_id) where copy_id is null;
+  create unique index wanted_copies_running
+    on wanted_copies (copy_id) where copy_id is not null;
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

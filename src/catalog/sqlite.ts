@@ -8,10 +8,12 @@ import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
+import type { CopyRule, WantedCopy } from '../backups/copy-rule.ts';
+import type { Share } from '../backups/share.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { Restore, RestoreIn } from '../clusters/restore.ts';
 import { assert, Failed, Refused } from '../kernel/errors.ts';
-import type { BackupId, ClusterId, HsmId, RestoreId } from '../kernel/ids.ts';
+import type { BackupId, ClusterId, CopyRuleId, HsmId, RestoreId } from '../kernel/ids.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
 import type {
   BackupQuery,
@@ -36,6 +38,14 @@ import {
   type Values,
 } from './rows.ts';
 import { upgrade } from './schema.ts';
+import {
+  copyRuleOf,
+  copyRuleValues,
+  shareOf,
+  shareValues,
+  wantedCopyOf,
+  wantedCopyValues,
+} from './sharing-rows.ts';
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
@@ -238,7 +248,8 @@ class Reader implements CatalogReader {
 
   newestReady(clusterId: ClusterId): ReadyBackup | undefined {
     const sql = `select * from backups indexed by backups_newest
-      where cluster_id = ? and state = 'READY' order by sequence desc limit 1`;
+      where cluster_id = ? and state = 'READY' and copied_at is null
+      order by sequence desc limit 1`;
     const backup = decoded(this.statements.get(sql, clusterId), backupOf);
     return backup?.state === 'READY' ? backup : undefined;
   }
@@ -265,6 +276,50 @@ class Reader implements CatalogReader {
 
   restore(id: RestoreId): Restore | undefined {
     return decoded(this.statements.get('select * from restores where id = ?', id), restoreOf);
+  }
+
+  isBeingCopied(id: BackupId): boolean {
+    const sql = `select 1 from backups indexed by backups_by_source
+      where source_backup_id = ? and state = 'CREATE_IN_PROGRESS' limit 1`;
+    return this.statements.get(sql, id) !== undefined;
+  }
+
+  sharedBackups(consumer: Scope, query: BackupQuery, page: PageRequest): Page<Backup> {
+    return readPage(sharedPlan(consumer, query), page, (q) => this.statements.all(q), backupOf);
+  }
+
+  sharesOf(backupId: BackupId): readonly Share[] {
+    const sql = 'select * from shares where backup_id = ? order by consumer';
+    return this.statements.all({ sql, params: [backupId] }).map(shareOf);
+  }
+
+  shares({ account, region }: Scope, as: 'owner' | 'consumer', limit: number): readonly Share[] {
+    const sql = `select * from shares indexed by shares_by_${as}
+      where ${as} = ? and region = ? order by created_at desc, backup_id desc, consumer desc limit ?`;
+    return this.statements.all({ sql, params: [account, region, limit] }).map(shareOf);
+  }
+
+  copyRule(id: CopyRuleId): CopyRule | undefined {
+    return decoded(this.statements.get('select * from copy_rules where id = ?', id), copyRuleOf);
+  }
+
+  copyRules(account: string, fromRegion?: string): readonly CopyRule[] {
+    const inRegion = fromRegion === undefined ? '' : 'and from_region = ?';
+    const sql = `select * from copy_rules indexed by copy_rules_by_region
+      where account = ? ${inRegion} order by created_at, id`;
+    const params = fromRegion === undefined ? [account] : [account, fromRegion];
+    return this.statements.all({ sql, params }).map(copyRuleOf);
+  }
+
+  copiesWanted(now: EpochMs, limit: number): readonly WantedCopy[] {
+    const sql = `select * from wanted_copies indexed by wanted_copies_due
+      where copy_id is null and next_at <= ? order by next_at, backup_id limit ?`;
+    return this.statements.all({ sql, params: [now, limit] }).map(wantedCopyOf);
+  }
+
+  wishOf(copyId: BackupId): WantedCopy | undefined {
+    const sql = 'select * from wanted_copies where copy_id = ?';
+    return decoded(this.statements.get(sql, copyId), wantedCopyOf);
   }
 
   subnetZone({ account, region }: Scope, subnetId: string): string | undefined {
@@ -334,6 +389,33 @@ class Writer extends Reader implements CatalogWriter {
 
   putBackup(backup: Backup): void {
     this.#put('backups', backupValues(backup));
+    // What is gone is shared with nobody.
+    if (backup.state === 'DELETED') this.#delete('shares', { backup_id: backup.id });
+  }
+
+  putShare(share: Share): void {
+    this.#put('shares', shareValues(share), ['backup_id', 'consumer']);
+  }
+
+  removeShare(backupId: BackupId, consumer: string): void {
+    this.#delete('shares', { backup_id: backupId, consumer });
+  }
+
+  createCopyRule(rule: CopyRule): void {
+    this.#create('copy_rules', copyRuleValues(rule));
+  }
+
+  removeCopyRule(id: CopyRuleId): void {
+    this.#delete('copy_rules', { id });
+    this.#delete('wanted_copies', { rule_id: id, copy_id: null });
+  }
+
+  putWantedCopy(wish: WantedCopy): void {
+    this.#put('wanted_copies', wantedCopyValues(wish), ['rule_id', 'backup_id']);
+  }
+
+  removeWantedCopy({ ruleId, backupId }: Pick<WantedCopy, 'ruleId' | 'backupId'>): void {
+    this.#delete('wanted_copies', { rule_id: ruleId, backup_id: backupId });
   }
 
   createRestore(restore: Restore): void {
@@ -377,6 +459,14 @@ class Writer extends Reader implements CatalogWriter {
       .map((column) => `${column} = excluded.${column}`);
     const conflict = `on conflict (${key.join(', ')}) do update set ${settings.join(', ')}`;
     this.#write(`insert into ${table}`, values, conflict);
+  }
+
+  /** All rows with these values. */
+  #delete(table: string, where: Values): void {
+    assert(this.#isInTransaction(), 'a catalog writer was used outside its transaction');
+    const terms = Object.keys(where).map((column) => `${column} is ?`);
+    const sql = `delete from ${table} where ${terms.join(' and ')}`;
+    this.statements.run(sql, ...Object.values(where));
   }
 
   #write(verb: string, values: Values, conflict = ''): void {
@@ -455,6 +545,31 @@ function backupPlan({ account, region }: Scope, query: BackupQuery): PagePlan {
     return { ...common, index: 'backups_by_state', walk, residual: [] };
   }
   return { ...common, index: 'backups_by_time', walk: scope, residual: [] };
+}
+
+/** A share leads to a backup; what is asked of the backup is looked up there, row by row. */
+function sharedPlan({ account, region }: Scope, query: BackupQuery): PagePlan {
+  const { ids, states, sourceBackupIds, clusterIds, neverExpires, isAscending } = query;
+  const isAsked = states === undefined || states.includes('READY');
+  return {
+    table: 'backups',
+    keys: { table: 'shares', id: 'backup_id' },
+    index: 'shares_by_consumer',
+    walk: [
+      ...filter('consumer', [account]),
+      ...filter('shares.region', [region]),
+      ...filter('shares.state', ['ACTIVE']),
+    ],
+    residual: [
+      ...filter('backup_id', ids),
+      ...filter('backups.source_backup_id', sourceBackupIds),
+      ...filter('backups.cluster_id', clusterIds),
+      // A consumer sees READY ones only; any other state it may ask for is nowhere.
+      ...filter('backups.state', isAsked ? ['READY'] : []),
+      ...(neverExpires === undefined ? [] : filter('never_expires', [neverExpires ? 1 : 0])),
+    ],
+    isAscending: isAscending ?? false,
+  };
 }
 
 function scopeFilters(account: string, region: string): readonly Filter[] {

@@ -32,6 +32,11 @@ export class Client {
     this.#clock = clock;
   }
 
+  /** The same service and key, in another region. */
+  in(region: string | undefined): Client {
+    return region === undefined ? this : new Client({ ...this.endpoint, region }, this.#clock);
+  }
+
   /** One of AWS's operations. @throws ServiceRefused, CommandFailed `NOT_RUNNING`. */
   aws(operation: string, params: JsonObject = {}): Promise<JsonObject> {
     return this.#call(`BaldrApiService.${operation}`, params);

@@ -9,8 +9,10 @@ import { Failed, Refused } from '../kernel/errors.ts';
 import { systemRandom } from '../kernel/random.ts';
 import { addAws } from './commands/aws.ts';
 import { addBackup } from './commands/backup.ts';
+import { addBackupCopy } from './commands/backup-copy.ts';
 import { addCluster } from './commands/cluster.ts';
 import { addConfig } from './commands/config.ts';
+import { addCopyRule } from './commands/copy-rule.ts';
 import { addDemo } from './commands/demo.ts';
 import { addEnv } from './commands/env.ts';
 import { addHost } from './commands/host.ts';
@@ -19,6 +21,7 @@ import { addKey } from './commands/key.ts';
 import { addPolicy } from './commands/policy.ts';
 import { addRestore } from './commands/restore.ts';
 import { addServe } from './commands/serve.ts';
+import { addShare } from './commands/share.ts';
 import { addStatus } from './commands/status.ts';
 import { addStop } from './commands/stop.ts';
 import { addUnlock } from './commands/unlock.ts';
@@ -40,6 +43,9 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addCluster,
   addBackup,
   addRestore,
+  addBackupCopy,
+  addCopyRule,
+  addShare,
   addUser,
   addKey,
   addPolicy,

@@ -1,4 +1,5 @@
 /** The face of `clusters/`: what the API and the loops may ask. One verb a file behind it. */
+import type { Caller } from '../access/caller.ts';
 import type { ClusterQuery, Page, PageRequest, Scope } from '../catalog/catalog.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { TagChange, Tags } from '../kernel/tags.ts';
@@ -28,7 +29,7 @@ import { retagCluster } from './tags.ts';
  */
 export interface Clusters {
   create(
-    scope: Scope,
+    caller: Caller,
     request: CreateClusterRequest,
     onCreated?: OnCreated<ClusterView>,
   ): Promise<ClusterView>;
@@ -47,7 +48,7 @@ export interface Clusters {
 
 export function createClusters(deps: ClusterDeps): Clusters {
   return {
-    create: (scope, request, onCreated) => createCluster(deps, scope, request, onCreated),
+    create: (caller, request, onCreated) => createCluster(deps, caller, request, onCreated),
     describe: (scope, query, page) =>
       deps.catalog.read((reader) => {
         const { items, ...rest } = reader.clusters(scope, query, page);

@@ -1,9 +1,10 @@
 /** CreateCluster: a new cluster, or one made from a backup. */
+import type { Caller } from '../access/caller.ts';
 import type { Backup } from '../backups/backup.ts';
-import type { CatalogReader, Scope } from '../catalog/catalog.ts';
+import type { CatalogReader } from '../catalog/catalog.ts';
 import type { HsmMode, HsmType } from '../hsm/protocol.ts';
 import { Refused } from '../kernel/errors.ts';
-import { newClusterId, parseBackupId } from '../kernel/ids.ts';
+import { newClusterId } from '../kernel/ids.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 import { checkRetention, DEFAULT_RETENTION_DAYS } from './modify.ts';
@@ -22,7 +23,7 @@ export const RESTORES_TO: Record<`${HsmType} ${HsmMode}`, readonly `${HsmType} $
 
 export async function createCluster(
   deps: ClusterDeps,
-  scope: Scope,
+  scope: Caller,
   request: CreateClusterRequest,
   onCreated: OnCreated<ClusterView> = () => {},
 ): Promise<ClusterView> {
@@ -40,7 +41,9 @@ export async function createCluster(
   const cluster = deps.catalog.transact((writer): Cluster => {
     checkQuota(writer, scope, { what: 'clusters', quotas: deps.quotas });
     const source =
-      request.sourceBackup === undefined ? undefined : sourceOf(writer, scope, request);
+      request.sourceBackup === undefined
+        ? undefined
+        : sourceOf(deps, writer, { caller: scope, asRequested: request.sourceBackup });
     const mode = request.mode ?? source?.backup.mode ?? 'FIPS';
     if (source !== undefined) checkFits(source.backup, request.hsmType, mode);
     const subnets = placeSubnets(scope.region, request.subnetIds, (subnetId) =>
@@ -86,22 +89,19 @@ export function finishCreate(
 }
 
 function sourceOf(
+  { backups }: Pick<ClusterDeps, 'backups'>,
   reader: CatalogReader,
-  scope: Scope,
-  request: CreateClusterRequest,
+  { caller, asRequested }: { caller: Caller; asRequested: string },
 ): { backup: Backup; asRequested: string; certificates: Cluster['certificates'] } {
-  const asRequested = request.sourceBackup ?? '';
-  const backupId = parseBackupId(asRequested.slice(asRequested.lastIndexOf('/') + 1));
-  const backup = reader.backup(backupId);
-  if (backup === undefined || backup.account !== scope.account || backup.region !== scope.region) {
-    throw new Refused('NotFound', `There is no backup ${backupId} in ${scope.region}.`);
-  }
+  const backup = backups.toRestore(reader, caller, asRequested);
   if (backup.state !== 'READY') {
     throw new Refused(
       'WrongState',
-      `${backupId} is ${backup.state}; a cluster can be made from a READY backup only.`,
+      `${backup.id} is ${backup.state}; a cluster can be made from a READY backup only.`,
     );
   }
+  // The sealed cluster's row tells, wherever and whoever's it is: rows outlive clusters, and a copy or a
+  // shared backup names the same cluster.
   const { clusterCertificate, trustAnchor } = reader.cluster(backup.clusterId)?.certificates ?? {};
   return {
     backup,

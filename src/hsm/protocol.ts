@@ -160,6 +160,7 @@ export interface ExerciseOutcome {
 
 /** Facts the control plane adds; the drill HSM signs them beside what it saw itself. */
 export interface ProofClaims {
+  /** As sealed inside: of a copy, the original's. Region and hash say whose bytes these are. */
   readonly backupId: BackupId;
   /** SHA-256 of what rests in the vault (after the second layer), hex. */
   readonly storedBodySha256: string;

@@ -10,6 +10,7 @@ export type ClusterId = Branded<string, 'ClusterId'>;
 export type HsmId = Branded<string, 'HsmId'>;
 export type BackupId = Branded<string, 'BackupId'>;
 export type RestoreId = Branded<string, 'RestoreId'>;
+export type CopyRuleId = Branded<string, 'CopyRuleId'>;
 
 const TAIL_PREFIX = 'keyark';
 const RANDOM_LENGTH = 10;
@@ -25,6 +26,8 @@ export const newClusterId = (random: Random): ClusterId => `cluster-${tail(rando
 export const newHsmId = (random: Random): HsmId => `hsm-${tail(random)}` as HsmId;
 export const newBackupId = (random: Random): BackupId => `backup-${tail(random)}` as BackupId;
 export const newRestoreId = (random: Random): RestoreId => `restore-${tail(random)}` as RestoreId;
+export const newCopyRuleId = (random: Random): CopyRuleId =>
+  `copy-rule-${tail(random)}` as CopyRuleId;
 
 function parser<Id>(kind: string): (text: string) => Id {
   const pattern = new RegExp(`^${kind}-[2-7a-zA-Z]{11,16}$`);
@@ -46,3 +49,5 @@ export const parseClusterId = parser<ClusterId>('cluster');
 export const parseHsmId = parser<HsmId>('hsm');
 /** @throws Refused `InvalidRequest`. */
 export const parseBackupId = parser<BackupId>('backup');
+/** @throws Refused `InvalidRequest`. */
+export const parseCopyRuleId = parser<CopyRuleId>('copy-rule');

@@ -46,6 +46,29 @@ export type ServiceEvent =
       readonly state: string;
       readonly why?: string;
     }
+  | {
+      readonly kind: 'copyStarted';
+      readonly backupId: string;
+      readonly sourceBackupId: string;
+      readonly fromRegion: string;
+      readonly toRegion: string;
+    }
+  | {
+      readonly kind: 'copyProven';
+      readonly backupId: string;
+      readonly sourceBackupId: string;
+      readonly region: string;
+      readonly durationMs: number;
+      readonly storedBytes: number;
+    }
+  | {
+      readonly kind: 'copyFailed';
+      /** Absent when a rule's copy could not even begin. */
+      readonly backupId?: string;
+      readonly sourceBackupId: string;
+      readonly region: string;
+      readonly why: string;
+    }
   | { readonly kind: 'recovered'; readonly what: string; readonly outcome: string }
   | {
       readonly kind: 'apiCall';

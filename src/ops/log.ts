@@ -17,6 +17,9 @@ const LEVEL_OF = {
   backupFailed: 'error',
   restored: 'info',
   restoreState: 'info',
+  copyStarted: 'info',
+  copyProven: 'info',
+  copyFailed: 'error',
   recovered: 'info',
   apiCall: 'debug',
   internalError: 'error',
@@ -61,6 +64,12 @@ function inWords(event: ServiceEvent): string {
       return `${event.backupId} restored onto ${event.hsmId} in ${event.durationMs} ms`;
     case 'restoreState':
       return `${event.restoreId}: ${event.clusterId} from ${event.backupId} is ${event.state}${event.why === undefined ? '' : `: ${event.why}`}`;
+    case 'copyStarted':
+      return `${event.backupId} begun: a copy of ${event.sourceBackupId}, from ${event.fromRegion} to ${event.toRegion}`;
+    case 'copyProven':
+      return `${event.backupId} in ${event.region} is READY: ${event.sourceBackupId} copied and proven in ${event.durationMs} ms, ${event.storedBytes} bytes stored`;
+    case 'copyFailed':
+      return `${event.backupId ?? 'a copy by rule'} of ${event.sourceBackupId} to ${event.region} FAILED: ${event.why}`;
     case 'recovered':
       return `found after the start: ${event.what}, ${event.outcome}`;
     case 'apiCall':

@@ -9,6 +9,8 @@ import { type Api, type ApiParts, createApi } from '../../src/api/server.ts';
 import { type Rates, Throttle } from '../../src/api/throttle.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import type { Backup } from '../../src/backups/backup.ts';
+import type { CopyRule } from '../../src/backups/copy-rule.ts';
+import type { Share } from '../../src/backups/share.ts';
 import type { Catalog } from '../../src/catalog/catalog.ts';
 import { openCatalog } from '../../src/catalog/sqlite.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
@@ -18,8 +20,13 @@ import type { Restore } from '../../src/clusters/restore.ts';
 import type { RestorePlan } from '../../src/clusters/restore-plan.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
 import { HOUR_MS, systemClock } from '../../src/kernel/clock.ts';
-import type { RestoreId } from '../../src/kernel/ids.ts';
-import { parseBackupId, parseClusterId, parseHsmId } from '../../src/kernel/ids.ts';
+import {
+  parseBackupId,
+  parseClusterId,
+  parseCopyRuleId,
+  parseHsmId,
+  type RestoreId,
+} from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import type { Tags } from '../../src/kernel/tags.ts';
 import type { EpochMs } from '../../src/kernel/types.ts';
@@ -90,7 +97,7 @@ export const BACKUP: Backup = {
 
 const TAGS: Tags = new Map([['team', 'payments']]);
 
-const ROOMY: Rates = { readsPerSecond: 1e6, writesPerSecond: 1e6 };
+export const ROOMY: Rates = { readsPerSecond: 1e6, writesPerSecond: 1e6 };
 export const RESTORE: Restore = {
   id: 'restore-keyark2ab3cd4ef5' as RestoreId,
   account: ACCOUNT,
@@ -112,6 +119,35 @@ export const PLAN: RestorePlan = {
   changesSince: undefined,
   blockers: [{ code: 'BACKUP_STATE', text: 'wait' }],
   undoMs: 24 * HOUR_MS,
+};
+export const COPY: Backup = {
+  ...BACKUP,
+  id: parseBackupId('backup-keyark2ab3cd4ef6'),
+  region: 'eu-west-1',
+  cause: 'copied',
+  copy: {
+    copiedAt: at(1_504_903_549_000),
+    sourceRegion: REGION,
+    sourceBackup: BACKUP.id,
+    sourceCluster: CLUSTER.id,
+  },
+  state: 'CREATE_IN_PROGRESS',
+};
+const POLICY = '{"Version":"2012-10-17"}';
+const SHARE: Share = {
+  backupId: BACKUP.id,
+  owner: ACCOUNT,
+  consumer: '000087654321',
+  region: REGION,
+  createdAt: BACKUP.createdAt,
+  state: 'FROM_POLICY',
+};
+const RULE: CopyRule = {
+  id: parseCopyRuleId('copy-rule-keyark2ab3cd4ef5'),
+  account: ACCOUNT,
+  fromRegion: REGION,
+  toRegion: 'eu-west-1',
+  createdAt: BACKUP.createdAt,
 };
 
 export interface Call {
@@ -167,6 +203,7 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     drill: record('drill', Promise.resolve({ opened: false, why: 'another owner' } as const)),
     retag: record('retagBackup', Promise.resolve(TAGS)),
     tagsOf: record('tagsOfBackup', TAGS),
+    copy: record('copy', Promise.resolve(COPY)),
     ...options.backups,
   };
   const restores: ApiParts['restores'] = {
@@ -175,7 +212,22 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     undo: record('undo', Promise.resolve(RESTORE)),
     list: record('list', [RESTORE]),
   };
-  return { clusters, backups, restores };
+  const sharing: ApiParts['sharing'] = {
+    describe: record('describeShared', { items: [BACKUP] }),
+    putPolicy: record('putPolicy', Promise.resolve({ ...BACKUP, policy: POLICY })),
+    policyOf: record('policyOf', POLICY),
+    deletePolicy: record('deletePolicy', Promise.resolve(POLICY)),
+    promote: record('promote', Promise.resolve([SHARE])),
+    accept: record('accept', Promise.resolve(SHARE)),
+    remove: record('removeShare', Promise.resolve()),
+    list: record('listShares', { shares: [SHARE], isComplete: true }),
+  };
+  const copyRules: ApiParts['copyRules'] = {
+    add: record('addRule', Promise.resolve(RULE)),
+    list: record('listRules', [RULE]),
+    remove: record('removeRule', Promise.resolve(RULE)),
+  };
+  return { clusters, backups, restores, sharing, copyRules };
 }
 
 export async function stand(options: StandOptions = {}): Promise<Stand> {

@@ -3,9 +3,12 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Backup, BackupState } from '../../src/backups/backup.ts';
+import type { CopyRule, WantedCopy } from '../../src/backups/copy-rule.ts';
+import type { Share } from '../../src/backups/share.ts';
 import type { BackupQuery, Catalog, ClusterQuery, Page } from '../../src/catalog/catalog.ts';
 import type { Cluster } from '../../src/clusters/cluster.ts';
 import type { Restore } from '../../src/clusters/restore.ts';
+import { parseCopyRuleId } from '../../src/kernel/ids.ts';
 import {
   at,
   backupId,
@@ -217,6 +220,144 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
       });
     });
 
+    it('never takes a copy for the newest backup of a cluster, wherever it lies', () => {
+      const copy = {
+        copiedAt: at(90),
+        sourceRegion: SCOPE.region,
+        sourceBackup: backupId(1),
+        sourceCluster: clusterId(1),
+      };
+      write((writer) => {
+        writer.createBackup(readyBackup(1));
+        writer.createBackup(readyBackup(2, { region: 'eu-west-1', copy }));
+        writer.createBackup(readyBackup(3, { copy: { ...copy, sourceBackup: backupId(2) } }));
+        writer.createBackup(readyBackup(4, { clusterId: clusterId(2), copy }));
+      });
+      catalog.read((reader) => {
+        assert.equal(reader.newestReady(clusterId(1))?.id, backupId(1));
+        assert.equal(reader.newestReady(clusterId(2)), undefined);
+      });
+    });
+
+    it('knows of which backup a copy is under way', () => {
+      const copyOf = (n: number) => ({
+        copiedAt: at(1),
+        sourceRegion: SCOPE.region,
+        sourceBackup: backupId(n),
+        sourceCluster: clusterId(1),
+      });
+      write((writer) => {
+        writer.createBackup(readyBackup(1));
+        writer.createBackup(unfinishedBackup(2, { copy: copyOf(1) }));
+        writer.createBackup(readyBackup(3, { copy: copyOf(2) }));
+        writer.createBackup(deletedBackup(4, { copy: copyOf(3) }));
+      });
+      const isBeingCopied = (n: number) =>
+        catalog.read((reader) => reader.isBeingCopied(backupId(n)));
+      assert.deepEqual([1, 2, 3, 4].map(isBeingCopied), [true, false, false, false]);
+    });
+
+    it('keeps shares, rules and wishes as they were put, also after it was opened again', async () => {
+      const share: Share = {
+        backupId: backupId(1),
+        owner: SCOPE.account,
+        consumer: '000000000001',
+        region: SCOPE.region,
+        createdAt: at(1_001),
+        state: 'FROM_POLICY',
+      };
+      const promoted: Share = { ...share, consumer: '000000000002', state: 'ACTIVE' };
+      const elsewhere: Share = { ...share, backupId: backupId(2), region: 'eu-west-1' };
+      const rule: CopyRule = {
+        id: ruleId(1),
+        account: SCOPE.account,
+        fromRegion: SCOPE.region,
+        toRegion: 'eu-west-1',
+        createdAt: at(5),
+      };
+      const narrow: CopyRule = {
+        ...rule,
+        id: ruleId(2),
+        fromRegion: 'eu-west-1',
+        clusterId: clusterId(1),
+        causes: ['scheduled', 'manual'],
+        retentionDays: 7,
+        createdAt: at(4),
+      };
+      const wish: WantedCopy = { ruleId: rule.id, backupId: backupId(1), tries: 0, nextAt: at(9) };
+      const running = { ...wish, backupId: backupId(2), tries: 2, copyId: backupId(7) };
+      write((writer) => {
+        for (const each of [share, promoted, elsewhere]) writer.putShare(each);
+        for (const each of [rule, narrow]) writer.createCopyRule(each);
+        for (const each of [wish, running]) writer.putWantedCopy(each);
+      });
+      catalog = await world.reopen();
+      catalog.read((reader) => {
+        assert.deepEqual(reader.sharesOf(backupId(1)), [share, promoted]);
+        assert.deepEqual(reader.shares(SCOPE, 'owner', 9), [promoted, share]);
+        assert.deepEqual(reader.shares(SCOPE, 'owner', 1), [promoted]);
+        const consumer = { ...SCOPE, account: share.consumer };
+        assert.deepEqual(reader.shares(consumer, 'consumer', 9), [share]);
+        assert.deepEqual(reader.copyRules(SCOPE.account), [narrow, rule]);
+        assert.deepEqual(reader.copyRules(SCOPE.account, SCOPE.region), [rule]);
+        assert.deepEqual(reader.copyRules('000000000009'), []);
+        assert.deepEqual(reader.copyRule(narrow.id), narrow);
+        assert.deepEqual(reader.copiesWanted(at(9), 9), [wish]);
+        assert.deepEqual(reader.copiesWanted(at(8), 9), []);
+        assert.deepEqual(reader.wishOf(backupId(7)), running);
+      });
+      catalog.transact((writer) => {
+        writer.removeCopyRule(rule.id);
+        writer.removeShare(backupId(1), share.consumer);
+      });
+      catalog.read((reader) => {
+        assert.equal(reader.copyRule(rule.id), undefined);
+        assert.deepEqual(reader.copiesWanted(at(99), 9), []);
+        assert.deepEqual(reader.wishOf(backupId(7)), running, 'a copy under way ends its own wish');
+        assert.deepEqual(reader.sharesOf(backupId(1)), [promoted]);
+      });
+    });
+
+    it('shares nothing that is gone', () => {
+      write((writer) => {
+        writer.createBackup(readyBackup(1));
+        writer.putShare(shareOf(readyBackup(1), CONSUMER.account));
+        writer.putBackup(deletedBackup(1));
+      });
+      assert.deepEqual(
+        catalog.read((reader) => reader.sharesOf(backupId(1))),
+        [],
+      );
+    });
+
+    it('pages through what is shared like a filter and a sort would, for every filter', () => {
+      const all = manyBackups();
+      const isShared = (n: number): boolean => n % 3 > 0;
+      write((writer) => {
+        for (const [n, backup] of all.entries()) {
+          writer.createBackup(backup);
+          if (isShared(n)) writer.putShare(shareOf(backup, CONSUMER.account));
+          // Neither somebody else's share nor one that was not accepted shows.
+          writer.putShare(shareOf(backup, '000000000002'));
+          if (!isShared(n)) writer.putShare(shareOf(backup, CONSUMER.account, 'INVITED'));
+        }
+      });
+      fc.assert(
+        fc.property(backupQueries, fc.integer({ min: 1, max: 7 }), (query, limit) => {
+          const expected = all
+            .filter((_, n) => isShared(n))
+            .filter(({ state, region }) => state === 'READY' && region === SCOPE.region)
+            .filter((backup) => backupMatches(backup, query))
+            .sort((a, b) => byTime(a, b) * (query.isAscending === true ? 1 : -1));
+          const seen = collect(limit, (page) =>
+            catalog.read((reader) => reader.sharedBackups(CONSUMER, query, page)),
+          );
+          assert.deepEqual(ids(seen), ids(expected));
+        }),
+        { numRuns: 100 },
+      );
+    });
+
     it('finds what retention has to look at, and nothing before its time', () => {
       write((writer) => {
         writer.createCluster(sampleCluster(1, { nextReviewAt: at(500) }));
@@ -379,6 +520,15 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
       assert.deepEqual(page, { items: [] });
     });
   });
+}
+
+const CONSUMER = { ...SCOPE, account: '000000000001' };
+
+const ruleId = (n: number) => parseCopyRuleId(backupId(n).replace('backup-', 'copy-rule-'));
+
+function shareOf(backup: Backup, consumer: string, state: Share['state'] = 'ACTIVE'): Share {
+  const { id, account, region, createdAt } = backup;
+  return { backupId: id, owner: account, consumer, region, createdAt, state };
 }
 
 const ids = (rows: readonly { readonly id: string }[]): readonly string[] =>

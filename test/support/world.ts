@@ -12,7 +12,7 @@ import type { Backup, ReadyBackup } from '../../src/backups/backup.ts';
 import { type Backups, createBackups } from '../../src/backups/backups.ts';
 import { openStored } from '../../src/backups/restore.ts';
 import type { RegionStorage } from '../../src/backups/storage.ts';
-import type { Catalog, Scope } from '../../src/catalog/catalog.ts';
+import type { Catalog } from '../../src/catalog/catalog.ts';
 import { openCatalog } from '../../src/catalog/sqlite.ts';
 import { CustomerFolder, signRequestOfCluster } from '../../src/cli/customer.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
@@ -24,6 +24,7 @@ import { createRestores, type Restores } from '../../src/clusters/restores.ts';
 import { Roots } from '../../src/host/roots.ts';
 import { Background } from '../../src/kernel/background.ts';
 import { type Clock, HOUR_MS } from '../../src/kernel/clock.ts';
+import { Refused } from '../../src/kernel/errors.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import { Serial } from '../../src/kernel/serial.ts';
@@ -36,11 +37,17 @@ import { FolderVault } from '../../src/vault/folder.ts';
 import type { Vault } from '../../src/vault/vault.ts';
 import { InProcessFleet } from './in-process-fleet.ts';
 
-export const SCOPE: Scope = { account: '000012345678', region: 'us-east-1' };
-export const CALLER: Caller = { ...SCOPE, principal: `arn:aws:iam::${SCOPE.account}:root` };
+export const REGIONS = ['us-east-1', 'eu-west-1'] as const;
+export const SCOPE: Caller = callerOf('000012345678', REGIONS[0]);
+export const CALLER: Caller = SCOPE;
 /** How long a restore can be undone here. */
 export const UNDO_MS = 24 * HOUR_MS;
 export const ADMIN_PASSWORD = 'planted-admin-password';
+
+/** An account as such, in a region. */
+export function callerOf(account: string, region: string): Caller {
+  return { account, region, principal: `arn:aws:iam::${account}:root` };
+}
 
 /** Fails one chosen crossing of the walls, counted over all of them. */
 export class Faults {
@@ -119,8 +126,7 @@ export class World implements AsyncDisposable {
   readonly events: ServiceEvent[] = [];
   readonly changes: { clusterId: ClusterId; generation: number }[] = [];
   readonly fleet: InProcessFleet;
-  readonly #rawVault: Vault;
-  readonly #rawKms: Kms;
+  readonly #raw: ReadonlyMap<string, { readonly vault: Vault; readonly kms: Kms }>;
   /** Roomy, unless a test is about quotas: it sets them before the next call. */
   readonly quotas = { clusters: 1_000, hsms: 1_000 };
   background!: Background;
@@ -149,8 +155,11 @@ export class World implements AsyncDisposable {
         this.changes.push({ clusterId, generation }),
       ),
     );
-    this.#rawVault = new FolderVault({ folder: join(folder, 'vault') });
-    this.#rawKms = new LocalKms({ folder: join(folder, 'kms'), region: SCOPE.region });
+    const inRegion = (region: string) => ({
+      vault: new FolderVault({ folder: join(folder, 'vault', region) }),
+      kms: new LocalKms({ folder: join(folder, 'kms'), region }),
+    });
+    this.#raw = new Map(REGIONS.map((region) => [region, inRegion(region)]));
   }
 
   /** What a new process would do: open the rows again, clean up, go on. HSMs live on, as the host's do. */
@@ -159,7 +168,7 @@ export class World implements AsyncDisposable {
     await this.background.idle();
     this.catalog[Symbol.dispose]();
     this.#compose();
-    await this.storage.vault.recover();
+    for (const region of REGIONS) await this.storageOf(region).vault.recover();
     await this.backups.recover();
     recoverClusters(this.deps);
     await this.background.idle();
@@ -188,15 +197,25 @@ export class World implements AsyncDisposable {
       events,
       background,
     };
-    this.backups = createBackups({ ...shared, storageOf: () => this.storage });
+    this.backups = createBackups({
+      ...shared,
+      storageOf: (region) => this.storageOf(region),
+      regions: REGIONS,
+    });
     this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
     this.clusters = createClusters(this.deps);
     this.restores = createRestores({ ...this.deps, undoMs: UNDO_MS });
   }
 
-  /** With the faults in front of it. */
+  /** The first region's. */
   get storage(): RegionStorage {
-    const [vault, kms, at] = [this.#rawVault, this.#rawKms, this.faults.at];
+    return this.storageOf(SCOPE.region);
+  }
+
+  /** With the faults in front of it. @throws Refused for a region that is not served. */
+  storageOf(region: string): RegionStorage {
+    const { vault, kms } = this.#rawOf(region);
+    const { at } = this.faults;
     return {
       vault: {
         kind: vault.kind,
@@ -278,8 +297,12 @@ export class World implements AsyncDisposable {
     await this.background.idle();
   }
 
-  async addHsm(clusterId: ClusterId, availabilityZone = 'us-east-1a'): Promise<Hsm> {
-    const { id } = await this.clusters.createHsm(SCOPE, { clusterId, availabilityZone });
+  async addHsm(
+    clusterId: ClusterId,
+    availabilityZone = 'us-east-1a',
+    caller = SCOPE,
+  ): Promise<Hsm> {
+    const { id } = await this.clusters.createHsm(caller, { clusterId, availabilityZone });
     await this.background.idle();
     return this.hsm(id);
   }
@@ -335,17 +358,23 @@ export class World implements AsyncDisposable {
     );
   }
 
-  /** Names of everything in the vault. */
-  async stored(): Promise<readonly string[]> {
+  #rawOf(region: string): { readonly vault: Vault; readonly kms: Kms } {
+    const found = this.#raw.get(region);
+    if (found === undefined) throw new Refused('NotFound', `${region} is not served here.`);
+    return found;
+  }
+
+  /** Names of everything in a region's vault. */
+  async stored(region = SCOPE.region): Promise<readonly string[]> {
     const names: string[] = [];
-    for await (const { name } of this.#rawVault.list('')) names.push(name);
+    for await (const { name } of this.#rawOf(region).vault.list('')) names.push(name);
     return names;
   }
 
   /** Opens a READY backup on a drill once more. @throws when it does not open, or differs from its proof. */
   async mustOpen(backup: ReadyBackup): Promise<void> {
     await using drill = await this.fleet.drill();
-    const opened = await openStored(this.storage, backup, {
+    const opened = await openStored(this.storageOf(backup.region), backup, {
       opener: drill,
       as: { clusterId: backup.clusterId, isClone: false },
     });

@@ -13,7 +13,7 @@ import { waitFor } from '../wait.ts';
 const TAKE_MS = 10 * MINUTE_MS;
 
 export function addBackup(program: Command, context: Context): void {
-  const backup = program.command('backup').description('backups: list, take, proof');
+  const backup = program.command('backup').description('backups: list, take, proof, copy');
 
   const list = backup
     .command('list')
@@ -58,7 +58,11 @@ export function addBackup(program: Command, context: Context): void {
   });
 }
 
-async function untilReady(context: Context, client: Client, id: string): Promise<JsonObject> {
+export async function untilReady(
+  context: Context,
+  client: Client,
+  id: string,
+): Promise<JsonObject> {
   return await waitFor(context.clock, { until: `${id} is READY`, atMostMs: TAKE_MS }, async () => {
     const [seen] = await client.all('DescribeBackups', 'Backups', { Filters: { backupIds: [id] } });
     if (seen?.['BackupState'] === 'CREATE_IN_PROGRESS') return undefined;
@@ -80,7 +84,7 @@ function row(backup: JsonObject): readonly string[] {
   ];
 }
 
-function printProof({ print }: Context, answer: JsonObject): void {
+export function printProof({ print }: Context, answer: JsonObject): void {
   const statement = objectOf(objectOf(answer, 'Proof'), 'statement');
   const opened = objectOf(statement, 'opened');
   const counts = objectOf(opened, 'counts');
