@@ -339,8 +339,9 @@ export class DurableStore implements Store {
     }
     try {
       this.#decodeSnapshot(found.plaintext);
-    } finally {
+    } catch (cause) {
       found.plaintext.fill(0);
+      throw cause;
     }
     const { header } = found;
     const storageKey = this.#storageKey;
@@ -387,8 +388,10 @@ export class DurableStore implements Store {
       decodeRecord('audit', from.bytes(from.u32())),
     );
     this.#memory.audit.load(next, records);
-    if (from.left === 0) return;
     const state = plaintext.subarray(plaintext.length - from.left);
+    // What is in front of the state was copied; the state stays where it is.
+    plaintext.fill(0, 0, plaintext.length - from.left);
+    if (state.length === 0) return;
     const { shared, local } = decodeState(state);
     this.#memory.load(shared, local.failures);
   }

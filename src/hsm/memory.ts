@@ -4,6 +4,7 @@
  */
 import { unreachable } from '../kernel/errors.ts';
 import { AuditRing } from './audit.ts';
+import { wipeAttributes } from './packed-attributes.ts';
 import type {
   LocalState,
   ObjectRecord,
@@ -71,7 +72,7 @@ export class Memory {
   /** Forgets partition and all in it, and overwrites the secrets in it as far as JavaScript lets us. */
   erase(): void {
     if (this.#partition !== null) wipePartition(this.#partition);
-    for (const object of this.#objects.values()) wipeObject(object);
+    for (const { attributes } of this.#objects.values()) wipeAttributes(attributes);
     this.#partition = null;
     this.#generation = 0;
     this.#nextHandle = FIRST_HANDLE;
@@ -153,10 +154,4 @@ export function freezeLocal(local: LocalState): LocalState {
 function wipePartition(partition: Partition): void {
   partition.partitionKey.fill(0);
   partition.maskingKey.fill(0);
-}
-
-function wipeObject(object: ObjectRecord): void {
-  for (const attribute of object.attributes.values()) {
-    if (attribute.type === 'bytes') attribute.value.fill(0);
-  }
 }
