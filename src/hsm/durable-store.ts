@@ -219,6 +219,7 @@ export class DurableStore implements Store {
           job = undefined;
         } else if ((this.#log?.offset ?? 0) > COMPACT_AT_BYTES) {
           await this.#writeSnapshot(this.#whole(), false);
+          this.#memory.gather();
         }
       }
     } catch (cause) {

@@ -4,6 +4,7 @@
  */
 import { unreachable } from '../kernel/errors.ts';
 import { AuditRing } from './audit.ts';
+import { gatherAttributes } from './gather.ts';
 import { wipeAttributes } from './packed-attributes.ts';
 import type {
   LocalState,
@@ -67,6 +68,11 @@ export class Memory {
     this.#policies = new Map(shared.policies);
     this.#failures = new Map(failures);
     this.#refresh();
+  }
+
+  /** Takes less room for the same; for when there is a pause anyway. */
+  gather(): void {
+    gatherAttributes(this.#objects.values());
   }
 
   /** Forgets partition and all in it, and overwrites the secrets in it as far as JavaScript lets us. */

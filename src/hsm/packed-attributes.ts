@@ -8,8 +8,9 @@
  *   u32 count, then by strictly ascending type: u32 CKA type ‖ u8 sort ‖ u32 length ‖ value
  *
  * It must never hand out a copy of a value's bytes: what the map gives are views, so that wiping the one
- * place wipes the key.
+ * place wipes the key. They are for the moment: nobody keeps one over a wait.
  */
+import { release } from '../crypto/views.ts';
 import { assert } from '../kernel/errors.ts';
 import type { Attributes, AttributeValue } from './state.ts';
 
@@ -38,9 +39,9 @@ export interface AttributeVisitor {
 
 export class PackedAttributes implements ReadonlyMap<number, AttributeValue> {
   /** May hold much more: the objects of one archive lie side by side in one piece of memory. */
-  readonly #memory: Buffer;
-  readonly #from: number;
-  readonly #end: number;
+  #memory: Buffer;
+  #from: number;
+  #end: number;
 
   /** Packs a map; gives back what is packed already. @throws Broken for what the form cannot hold. */
   static of(attributes: Attributes): PackedAttributes {
@@ -68,6 +69,28 @@ export class PackedAttributes implements ReadonlyMap<number, AttributeValue> {
 
   get size(): number {
     return this.#memory.readUInt32BE(this.#from);
+  }
+
+  /** Which piece of memory it lies in, to be told from others. */
+  get memory(): ArrayBufferLike {
+    return this.#memory.buffer;
+  }
+
+  /** Whether it has a piece of memory for itself. */
+  get isAlone(): boolean {
+    return this.memory.byteLength === this.byteLength;
+  }
+
+  /** Says the same from another place on; the place before is wiped, and so are views that somebody kept. */
+  moveTo(memory: Buffer, at: number): void {
+    const length = this.byteLength;
+    const before = this.#memory.subarray(this.#from, this.#end);
+    memory.set(before, at);
+    before.fill(0);
+    release(before);
+    this.#memory = memory;
+    this.#from = at;
+    this.#end = at + length;
   }
 
   copyTo(target: Uint8Array, at: number): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { gatherAttributes } from '../../src/hsm/gather.ts';
 import {
   flawOf,
   MAX_ATTRIBUTE_BYTES,
@@ -8,7 +9,7 @@ import {
   PackedAttributes,
   wipeAttributes,
 } from '../../src/hsm/packed-attributes.ts';
-import type { Attributes, AttributeValue } from '../../src/hsm/state.ts';
+import type { Attributes, AttributeValue, ObjectRecord } from '../../src/hsm/state.ts';
 import { Broken } from '../../src/kernel/errors.ts';
 import { arbitraryAttributes } from './backup/sample.ts';
 
@@ -130,4 +131,71 @@ test('values are views: what is wiped through them is gone from the one place it
   assert.ok(!bytesOf(packed).includes(secret.subarray(0, 4)));
   assert.deepEqual(packed.get(0x11), { type: 'bytes', value: new Uint8Array(32) });
   assert.deepEqual(packed.get(0x161), { type: 'ulong', value: 32 });
+});
+
+// ---- gathered
+
+function objectsOf(maps: readonly Attributes[]): ObjectRecord[] {
+  return maps.map((map, i) => ({
+    id: i.toString(16).padStart(32, '0'),
+    handle: i + 1,
+    owner: 'zoë',
+    sharedWith: [],
+    attributes: PackedAttributes.of(map),
+    createdGeneration: 1,
+  }));
+}
+
+const memoriesOf = (objects: readonly ObjectRecord[]) =>
+  new Set(
+    objects.map(({ attributes }) => {
+      assert.ok(attributes instanceof PackedAttributes);
+      return attributes.memory;
+    }),
+  );
+
+test('gathered attributes say what they said, from one piece of memory', () => {
+  fc.assert(
+    fc.property(fc.array(arbitraryAttributes, { minLength: 1, maxLength: 8 }), (maps) => {
+      const objects = objectsOf(maps);
+      gatherAttributes(objects);
+      assert.deepEqual(
+        objects.map(({ attributes }) => [...attributes]),
+        maps.map(inOrder),
+      );
+      assert.equal(memoriesOf(objects).size, 1);
+    }),
+  );
+});
+
+test('gathering leaves nothing where the attributes were', () => {
+  const secret = Uint8Array.from({ length: 32 }, (_, i) => i + 1);
+  const maps = [1, 2].map((n): Attributes => new Map([[n, { type: 'bytes', value: secret }]]));
+  const objects = objectsOf(maps);
+  const memory = Buffer.alloc(200);
+  const [first] = objects;
+  assert.ok(first?.attributes instanceof PackedAttributes);
+  first.attributes.moveTo(memory, 60);
+  assert.ok(memory.includes(secret));
+  // Two hundred bytes for the one object in them: they are given up.
+  gatherAttributes(objects);
+  assert.ok(memory.every((byte) => byte === 0));
+  assert.equal(memoriesOf(objects).size, 1);
+});
+
+test('gathered memory stays under twice what lives in it, however much is deleted', () => {
+  const value = new Uint8Array(500);
+  let objects: ObjectRecord[] = [];
+  for (let round = 0; round < 50; round += 1) {
+    const maps = Array.from(
+      { length: 20 },
+      (): Attributes => new Map([[1, { type: 'bytes', value }]]),
+    );
+    objects = [...objects.filter((_, i) => i % 3 === 0), ...objectsOf(maps)];
+    gatherAttributes(objects);
+    const held = [...memoriesOf(objects)].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const [one] = objects;
+    assert.ok(one?.attributes instanceof PackedAttributes);
+    assert.ok(held <= 2 * objects.length * one.attributes.byteLength);
+  }
 });
