@@ -6,12 +6,13 @@
  * nothing depends on anything, so step t of *all* segments (lanes) is one AES-256-ECB call, which the
  * CPU fills its pipeline with. A row holds, for one semiblock number i, the 16-byte blocks A ‖ R[i] of
  * all lanes side by side. A step moves A from the row done last into the row at hand, enciphers that
- * row, and the buffer that comes back *is* the row from then on: R never moves.
+ * row, and the buffer that comes back *is* the row from then on: R never moves. The buffer that went in
+ * is let go at once: a MiB of segments otherwise leaves 12 MiB of spent rows behind.
  *
  * Cost: 6n ECB calls of 16 · lanes bytes, so a few lanes are slower than Node's own wrap.
  */
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
-import { asBytes, wipe } from './views.ts';
+import { asBytes, release, wipe } from './views.ts';
 
 const ROUNDS = 6;
 const BLOCK_WORDS = 4;
@@ -55,6 +56,7 @@ export function encipherLanes(
       moveFirstHalves(before, row, bigEndianWord(t));
       before = wordsOfOwn(ecb.update(row));
       rows[i] = before;
+      release(row);
     }
   }
   ecb.final();
@@ -69,6 +71,7 @@ export function encipherLanes(
   if (sealed.isCopy) out.set(bytesOf(sealed.words));
   wipe(loaded);
   if (segments.isCopy) wipe(segments.words);
+  release(loaded, ...rows);
 }
 
 /**
@@ -87,7 +90,8 @@ export function decipherLanes(
   const segments = wordsOf(wrapped);
   const opened = alignedFor(out);
   const stride = 2 * (semiblocks + 1);
-  const rows = rowsOf(new Uint32Array(BLOCK_WORDS * lanes * semiblocks), lanes, semiblocks);
+  const loaded = new Uint32Array(BLOCK_WORDS * lanes * semiblocks);
+  const rows = rowsOf(loaded, lanes, semiblocks);
   fillRows(rows, lanes, segments.words, stride, 2);
 
   const ecb = createDecipheriv('aes-256-ecb', kek, null);
@@ -104,6 +108,7 @@ export function decipherLanes(
       moveFirstHalves(before, row, bigEndianWord(t));
       before = wordsOfOwn(ecb.update(row));
       rows[i] = before;
+      release(row);
     }
   }
   ecb.final();
@@ -116,6 +121,7 @@ export function decipherLanes(
   // After the last round the rows hold plaintext.
   wipe(...rows);
   if (opened.isCopy) wipe(opened.words);
+  release(loaded, ...rows);
   return isGenuine;
 }
 

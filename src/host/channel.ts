@@ -103,24 +103,24 @@ async function pass(host: Host, { params, body, signal }: WireRequest): Promise<
     ...(passed.endsWith('body') ? { body } : {}),
   });
   if (!passed.endsWith('reply')) return { result: reply.result };
-  let trailer: JsonObject = {};
   return {
     result: reply.result,
-    body: carried(reply, line, (value) => {
-      trailer = value;
-    }),
-    trailer: () => trailer,
+    body: carried(reply, line),
+    trailer: () => carriedTrailer(reply, line),
   };
 }
 
-async function* carried(
-  reply: WireReply,
-  line: HsmProcess['line'],
-  onTrailer: (trailer: JsonObject) => void,
-): AsyncGenerator<Uint8Array> {
+async function* carried(reply: WireReply, line: HsmProcess['line']): AsyncGenerator<Uint8Array> {
   try {
     yield* reply.body;
-    onTrailer(await reply.trailer);
+  } catch (cause) {
+    throw line.translate(cause);
+  }
+}
+
+async function carriedTrailer(reply: WireReply, line: HsmProcess['line']): Promise<JsonObject> {
+  try {
+    return await reply.trailer;
   } catch (cause) {
     throw line.translate(cause);
   }

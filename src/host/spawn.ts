@@ -1,6 +1,6 @@
 /**
- * Starts the process that is an HSM: no network, no children, no files but its own, an empty
- * environment, no core dumps. fd 3 carries calls, IPC carries the doors' sockets and nothing else.
+ * Starts the process that is an HSM: no network, no children, no files but its own, an environment that
+ * says one thing about memory, no core dumps. fd 3 carries calls, IPC carries the doors' sockets and nothing else.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -22,6 +22,19 @@ const START_TIMEOUT_MS = 30_000;
 const DISK_LOCK_WAIT_S = 10;
 /** Sockets on their way to one HSM; more than this means that it does not take them. */
 const MAX_SOCKETS_UNDER_WAY = 256;
+
+/**
+ * What V8's heap may grow to, a limit that ends the process. A full HSM has about 20 MiB there (keys lie
+ * outside it), so this leaves room for the tombstones of two million deleted keys.
+ */
+const MAX_HEAP_MIB = 512;
+/** V8 grows its young generation to three times this before it looks for garbage; by default 16 MiB. */
+const SEMI_SPACE_MIB = 1;
+/**
+ * One arena: glibc otherwise keeps the 19 MiB of a password's hash once, or twice, for each of libuv's four
+ * threads, although only one hash is under way at a time.
+ */
+const ENVIRONMENT = { MALLOC_ARENA_MAX: '1' } as const;
 
 export interface HsmStart {
   /** For texts: an HSM's id, or `drill HSM`. */
@@ -164,7 +177,7 @@ function spawnChild(start: HsmStart): ChildProcess {
   return spawn(command, args, {
     // The code's own folder: whatever the host was started in stays out of sight.
     cwd: start.code.folder,
-    env: {},
+    env: ENVIRONMENT,
     stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'ipc'],
     serialization: 'advanced',
     // Its own session: Ctrl-C reaches whoever is in charge, not the HSM half-way through a write.
@@ -189,6 +202,8 @@ export function commandLine({ code, disk }: HsmStart): [string, ...string[]] {
     `--allow-fs-read=${code.bundle}`,
     ...files,
     '--disable-sigusr1',
+    `--max-old-space-size=${MAX_HEAP_MIB}`,
+    `--max-semi-space-size=${SEMI_SPACE_MIB}`,
     '--disallow-code-generation-from-strings',
     code.bundle,
     ...(disk === null ? ['--drill'] : ['--dir', disk.folder]),

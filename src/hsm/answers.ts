@@ -15,5 +15,5 @@ interface Request<Call extends HsmCall> {
 export interface Answer<Call extends HsmCall> {
   readonly result: HsmCalls[Call]['result'];
   readonly body?: AsyncIterable<Uint8Array>;
-  readonly trailer?: () => JsonObject;
+  readonly trailer?: () => Promise<JsonObject>;
 }

@@ -7,8 +7,9 @@
 import { createHash } from 'node:crypto';
 import { fromBase64, toBase64, toHex } from '../kernel/bytes.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { assert, Refused } from '../kernel/errors.ts';
+import { Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
+import type { JsonObject } from '../kernel/types.ts';
 import type { Answer, Params } from './answers.ts';
 import { auditChange } from './audit.ts';
 import { stateDigest } from './backup/digest.ts';
@@ -68,50 +69,56 @@ export class Archive {
       random,
       schema,
     });
-    let outcome: SealOutcome | undefined;
-    const finish = (): SealOutcome => {
-      const { sealRecord, headerSha256, bodySha256 } = sealing.finish();
-      const statement = sealStatement({
-        backupId,
-        partition: shared.partition,
-        generation: shared.generation,
-        domain: roots.domain(),
-        epochs: roots.epochs(),
-        counts: countsOf(shared),
-        bodyBytes: sealing.bodyBytes,
-        headerSha256,
-        bodySha256,
-        sealRecordSha256: sha256(sealRecord),
-        stateDigest: stateDigest(shared),
-        serial: device.serial,
-        codeSha256,
-        sealedAt: clock.now(),
-      });
-      return { sealRecord: toBase64(sealRecord), seal: signedBy(device, statement) };
+    const end = async (response: 0 | 1): Promise<void> => {
+      roots[Symbol.dispose]();
+      await this.#note(this.#audit('CN_BACKUP_END', backupId, response));
     };
     const body = async function* (archive: Archive) {
+      let isWhole = false;
       try {
         for await (const chunk of sealing.body) {
           archive.#checkLife(life);
           yield chunk;
         }
-        archive.#checkLife(life);
-        outcome = finish();
+        isWhole = true;
       } finally {
-        roots[Symbol.dispose]();
-        await archive.#note(
-          archive.#audit('CN_BACKUP_END', backupId, outcome === undefined ? 1 : 0),
-        );
+        if (!isWhole) await end(1);
       }
     };
-    return {
-      result: {},
-      body: body(this),
-      trailer: () => {
-        assert(outcome !== undefined, 'a seal has an outcome once its body ended');
+    // After the body, so that whoever stores it syncs while the state is walked once more.
+    const trailer = async (): Promise<JsonObject> => {
+      let response: 0 | 1 = 1;
+      try {
+        this.#checkLife(life);
+        const { sealRecord, headerSha256, bodySha256 } = sealing.finish();
+        const statement = sealStatement({
+          backupId,
+          partition: shared.partition,
+          generation: shared.generation,
+          domain: roots.domain(),
+          epochs: roots.epochs(),
+          counts: countsOf(shared),
+          bodyBytes: sealing.bodyBytes,
+          headerSha256,
+          bodySha256,
+          sealRecordSha256: sha256(sealRecord),
+          stateDigest: await stateDigest(shared),
+          serial: device.serial,
+          codeSha256,
+          sealedAt: clock.now(),
+        });
+        this.#checkLife(life);
+        const outcome: SealOutcome = {
+          sealRecord: toBase64(sealRecord),
+          seal: signedBy(device, statement),
+        };
+        response = 0;
         return asJson(outcome);
-      },
+      } finally {
+        await end(response);
+      }
     };
+    return { result: {}, body: body(this), trailer };
   }
 
   /** A record of what already happened: when it can't be written, the disk's failure is told elsewhere. */
@@ -192,6 +199,8 @@ export class Archive {
         hsmCertificate,
       );
     });
+    // The records that are in the store now, whatever officers change from here on.
+    const { shared } = store.frozen();
     const was = before === null ? 'blank' : `${before.partition.incarnation}/${before.generation}`;
     await store.commit([
       this.#audit(
@@ -201,13 +210,13 @@ export class Archive {
       ),
     ]);
     const outcome: OpenOutcome = {
-      // Over the records that are in the store now, under the names they were sealed with.
-      stateDigest: stateDigest({
-        ...store.shared,
+      // Under the names and the number they were sealed with.
+      stateDigest: await stateDigest({
+        ...shared,
         generation: opened.shared.generation,
         partition: sealed,
       }),
-      counts: countsOf(store.shared),
+      counts: countsOf(shared),
       generation,
       sealedIncarnation: sealed.incarnation,
       incarnation: partition.incarnation,

@@ -219,6 +219,7 @@ export class DurableStore implements Store {
           job = undefined;
         } else if ((this.#log?.offset ?? 0) > COMPACT_AT_BYTES) {
           await this.#writeSnapshot(this.#whole(), false);
+          this.#memory.gather();
         }
       }
     } catch (cause) {
@@ -339,8 +340,9 @@ export class DurableStore implements Store {
     }
     try {
       this.#decodeSnapshot(found.plaintext);
-    } finally {
+    } catch (cause) {
       found.plaintext.fill(0);
+      throw cause;
     }
     const { header } = found;
     const storageKey = this.#storageKey;
@@ -387,8 +389,10 @@ export class DurableStore implements Store {
       decodeRecord('audit', from.bytes(from.u32())),
     );
     this.#memory.audit.load(next, records);
-    if (from.left === 0) return;
     const state = plaintext.subarray(plaintext.length - from.left);
+    // What is in front of the state was copied; the state stays where it is.
+    plaintext.fill(0, 0, plaintext.length - from.left);
+    if (state.length === 0) return;
     const { shared, local } = decodeState(state);
     this.#memory.load(shared, local.failures);
   }

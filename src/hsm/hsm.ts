@@ -358,9 +358,10 @@ export class Hsm {
   // ---- the rest
 
   async #digest(): Promise<Answer<'digest'>> {
-    const { shared } = this.#store();
+    const { shared } = this.#store().frozen();
     const { generation } = shared;
-    return { result: { stateDigest: stateDigest(shared), generation, counts: countsOf(shared) } };
+    const counts = countsOf(shared);
+    return { result: { stateDigest: await stateDigest(shared), generation, counts } };
   }
 
   #limit({ frozenBecause }: Params<'limit'>): Answer<'limit'> {

@@ -131,7 +131,8 @@ function ecPublic(publicKey: KeyObject): Entry[] {
   const point = publicKey.export({ format: 'raw-public', type: 'uncompressed' });
   return [
     [CKA.KEY_TYPE, number(CKK.EC)],
-    [CKA.EC_PARAMS, bytes(CURVES[name].params)],
+    // A copy: whoever packs the attributes wipes what they were packed from.
+    [CKA.EC_PARAMS, bytes(CURVES[name].params.slice())],
     [CKA.EC_POINT, bytes(derOctets(point))],
   ];
 }

@@ -4,6 +4,8 @@
  */
 import { unreachable } from '../kernel/errors.ts';
 import { AuditRing } from './audit.ts';
+import { gatherAttributes } from './gather.ts';
+import { wipeAttributes } from './packed-attributes.ts';
 import type {
   LocalState,
   ObjectRecord,
@@ -68,10 +70,15 @@ export class Memory {
     this.#refresh();
   }
 
+  /** Takes less room for the same; for when there is a pause anyway. */
+  gather(): void {
+    gatherAttributes(this.#objects.values());
+  }
+
   /** Forgets partition and all in it, and overwrites the secrets in it as far as JavaScript lets us. */
   erase(): void {
     if (this.#partition !== null) wipePartition(this.#partition);
-    for (const object of this.#objects.values()) wipeObject(object);
+    for (const { attributes } of this.#objects.values()) wipeAttributes(attributes);
     this.#partition = null;
     this.#generation = 0;
     this.#nextHandle = FIRST_HANDLE;
@@ -153,10 +160,4 @@ export function freezeLocal(local: LocalState): LocalState {
 function wipePartition(partition: Partition): void {
   partition.partitionKey.fill(0);
   partition.maskingKey.fill(0);
-}
-
-function wipeObject(object: ObjectRecord): void {
-  for (const attribute of object.attributes.values()) {
-    if (attribute.type === 'bytes') attribute.value.fill(0);
-  }
 }

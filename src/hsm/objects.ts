@@ -12,6 +12,7 @@ import { flag, flagOf, numberOf, parseChange, renderAttributes, textOf } from '.
 import type { Changes, Decision } from './changes.ts';
 import { CKA, CKK, CKO } from './constants.ts';
 import type { KeyCache } from './key-material.ts';
+import { PackedAttributes, wipeAttributes } from './packed-attributes.ts';
 import { LIMITS } from './policies.ts';
 import type { Login, Session } from './sessions.ts';
 import type { Attributes, AttributeValue, ObjectRecord, SharedState } from './state.ts';
@@ -72,14 +73,19 @@ export class Objects {
     return this.#visible(this.#needs.store.shared, login, reference);
   }
 
-  /** Commits new objects of one owner together, counted against the type's limits. */
+  /**
+   * Commits new objects of one owner together, counted against the type's limits. Takes the newborns over:
+   * their bytes live on in the records alone.
+   */
   create(session: Session, opcode: string, newborns: readonly Newborn[]): Promise<ObjectRecord[]> {
+    const packed = newborns.map((newborn) => PackedAttributes.of(newborn));
+    for (const newborn of newborns) wipeAttributes(newborn);
     return this.#needs.changes.make(session, {
       opcode,
       decide: (shared): Decision<ObjectRecord[]> => {
         const { name } = needLogin(session);
-        checkRoom(shared, newborns);
-        const records = newborns.map(
+        checkRoom(shared, packed);
+        const records = packed.map(
           (attributes, i): ObjectRecord => ({
             id: toHex(this.#needs.random.bytes(ID_BYTES)),
             handle: shared.nextHandle + i,
@@ -128,7 +134,8 @@ export class Objects {
         ? this.#visible(shared, login, reference)
         : this.#owned(shared, login, reference);
       const changed = parseChange(given, record.attributes, isAdmin ? 'admin' : 'owner');
-      return { ...record, attributes: new Map([...record.attributes, ...changed]) };
+      const attributes = PackedAttributes.of(new Map([...record.attributes, ...changed]));
+      return { ...record, attributes };
     });
   }
 
@@ -298,34 +305,44 @@ export const classNameOf = (attributes: Attributes): string =>
 export const keyTypeNameOf = (attributes: Attributes): string | null =>
   KEY_TYPE_NAMES.get(numberOf(attributes, CKA.KEY_TYPE) ?? -1) ?? null;
 
+interface KeyCount {
+  readonly keys: number;
+  readonly asymmetric: number;
+}
+
+const ONE_SECRET: KeyCount = { keys: 1, asymmetric: 0 };
+const ONE_PAIR: KeyCount = { keys: 1, asymmetric: 1 };
+const NO_KEY: KeyCount = { keys: 0, asymmetric: 0 };
+
 /** How many keys an object is: a pair is one, counted at its private half; certificates and data are none. */
-function keyCount(attributes: Attributes): { keys: number; asymmetric: number } {
+function keyCount(attributes: Attributes): KeyCount {
   switch (numberOf(attributes, CKA.CLASS)) {
     case CKO.SECRET_KEY:
-      return { keys: 1, asymmetric: 0 };
+      return ONE_SECRET;
     case CKO.PRIVATE_KEY:
-      return { keys: 1, asymmetric: 1 };
+      return ONE_PAIR;
     default:
-      return { keys: 0, asymmetric: 0 };
+      return NO_KEY;
   }
 }
 
 /** Objects that are no counted keys (public halves, certificates, data): room for each pair and as many again. */
 const MAX_OTHER_OBJECTS = 16_666;
 
-function checkRoom(shared: SharedState, newborns: readonly Newborn[]): void {
+function checkRoom(shared: SharedState, newborns: readonly Attributes[]): void {
   const { type } = shared.partition;
   const limits = LIMITS[type];
   let keys = 0;
   let asymmetric = 0;
   let others = 0;
-  const all = [...[...shared.objects.values()].map((record) => record.attributes), ...newborns];
-  for (const attributes of all) {
+  const add = (attributes: Attributes): void => {
     const count = keyCount(attributes);
     keys += count.keys;
     asymmetric += count.asymmetric;
     others += count.keys === 0 ? 1 : 0;
-  }
+  };
+  for (const { attributes } of shared.objects.values()) add(attributes);
+  for (const attributes of newborns) add(attributes);
   if (keys > limits.keys || asymmetric > limits.asymmetricKeys || others > MAX_OTHER_OBJECTS) {
     throw new Refused(
       'LimitExceeded',

@@ -37,7 +37,7 @@ export class Planner {
   /** What is open now would come back. */
   async keep(): Promise<Answer<'keep'>> {
     this.#kept = this.#needs.parts().store.frozen();
-    return { result: sideOf(this.#kept) };
+    return { result: await sideOf(this.#kept) };
   }
 
   /** What is open now would be replaced by what was kept. */
@@ -54,7 +54,7 @@ export class Planner {
       );
     }
     const { changes, lines, isSameState } = planOf(current, chosen);
-    const sides = { current: sideOf(current), chosen: sideOf(chosen) };
+    const sides = { current: await sideOf(current), chosen: await sideOf(chosen) };
     const head = {
       madeAt: this.#needs.clock.now(),
       current: headOf(sides.current),
@@ -65,13 +65,13 @@ export class Planner {
   }
 }
 
-function sideOf({ shared }: WholeState): PlanSide {
+async function sideOf({ shared }: WholeState): Promise<PlanSide> {
   const { partition, generation } = shared;
   return {
     clusterId: partition.clusterId,
     incarnation: partition.incarnation,
     generation,
-    stateDigest: stateDigest(shared),
+    stateDigest: await stateDigest(shared),
     counts: countsOf(shared),
   };
 }

@@ -34,6 +34,7 @@ const KIND = {
   EVENT: 10,
   CANCEL: 11,
   UP_ERROR: 12,
+  DOWN_END: 13,
 } as const;
 type Kind = (typeof KIND)[keyof typeof KIND];
 
@@ -48,8 +49,8 @@ export interface WireRequest {
 export interface WireAnswer {
   readonly result: JsonObject;
   readonly body?: AsyncIterable<Uint8Array>;
-  /** Asked for after the last chunk of `body`. */
-  readonly trailer?: () => JsonObject;
+  /** Asked for after the last chunk of `body`; the reader has the whole body while it is made. */
+  readonly trailer?: () => JsonObject | Promise<JsonObject>;
 }
 
 export type WireHandler = (request: WireRequest) => Promise<WireAnswer>;
@@ -377,6 +378,9 @@ export class WirePeer {
           this.#malformed('more chunks than its window');
         }
         return;
+      case KIND.DOWN_END:
+        outgoing?.inbox.finish();
+        return;
       case KIND.UP_CHUNK:
         if (incoming !== undefined && !incoming.inbox.push(new Uint8Array(payload))) {
           this.#malformed('more chunks than its window');
@@ -449,7 +453,8 @@ export class WirePeer {
             await this.#send(KIND.DOWN_CHUNK, call, part.subarray(at, at + CHUNK_BYTES));
           }
         }
-        await this.#sendJson(KIND.TRAILER, call, answer.trailer?.() ?? {});
+        await this.#send(KIND.DOWN_END, call, NOTHING);
+        await this.#sendJson(KIND.TRAILER, call, (await answer.trailer?.()) ?? {});
       }
     } catch (cause) {
       await this.#sendJson(KIND.ERROR, call, encodeError(cause));

@@ -84,6 +84,26 @@ describe('a wire call', () => {
     );
   });
 
+  it('ends a body while its trailer is still being made, and tells when that fails', async () => {
+    const made = [
+      Promise.withResolvers<JsonObject>(),
+      Promise.withResolvers<JsonObject>(),
+    ] as const;
+    const { client } = connected({
+      slow: async ({ params }) => ({
+        result: {},
+        body: once(new Uint8Array(3)),
+        trailer: () => made[params['i'] === 0 ? 0 : 1].promise,
+      }),
+    });
+    const replies = await Promise.all([0, 1].map((i) => client.call('slow', { i })));
+    for (const reply of replies) assert.equal((await collect(reply.body)).length, 3);
+    made[0].resolve({ done: true });
+    made[1].reject(new Failed('DISK', 'no trailer'));
+    assert.deepEqual(await replies[0]?.trailer, { done: true });
+    await assert.rejects(async () => await replies[1]?.trailer, isFailed('DISK'));
+  });
+
   it('carries many at once without mixing them up', async () => {
     const { client } = connected({ echo });
     const all = Array.from({ length: 50 }, async (_, i) => {

@@ -7,27 +7,39 @@
  */
 import { createHmac, type Hmac } from 'node:crypto';
 import { deriveKey } from '../../crypto/kdf.ts';
-import { fromUtf8, toHex } from '../../kernel/bytes.ts';
+import { concat, fromUtf8, toHex, u32 } from '../../kernel/bytes.ts';
 import { assert, Broken } from '../../kernel/errors.ts';
-import type { LocalState, SharedState } from '../state.ts';
+import { type AttributeVisitor, PackedAttributes } from '../packed-attributes.ts';
+import type { AttributeValue, LocalState, SharedState } from '../state.ts';
 import { copyInto } from './fields.ts';
+import { ascending, compareText } from './order.ts';
+import { nextTurn } from './turn.ts';
 
 const DIGEST_BYTES = 32;
 const BUFFER_BYTES = 64 * 1024;
 /** Texts up to here are written character by character, which beats a call into the runtime. */
 const SHORT_TEXT = 32;
+/** About 10 ms. */
+const RECORDS_PER_TURN = 2_048;
 
-/** Hex HMAC-SHA-256 over the shared state. About 100 ms for a full HSM, in one go. */
-export function stateDigest(shared: SharedState): string {
-  return toHex(digest(shared, shared.partition.maskingKey, 'keyark state digest v1'));
+/**
+ * Hex HMAC-SHA-256 over the shared state. About 100 ms for a full HSM, in turns of a few: the maps must
+ * stay as they are until it is there.
+ */
+export async function stateDigest(shared: SharedState): Promise<string> {
+  const form = formUnder(shared.partition.maskingKey, 'keyark state digest v1');
+  await form.writeInTurns(shared);
+  return toHex(form.finish());
 }
 
 /** Lies in each archive's manifest: local state is compared with nobody, yet must arrive whole. */
 export function localDigest(local: LocalState, maskingKey: Uint8Array): Uint8Array {
-  return digest(local, maskingKey, 'keyark local digest v1');
+  const form = formUnder(maskingKey, 'keyark local digest v1');
+  form.write(local);
+  return form.finish();
 }
 
-function digest(value: unknown, maskingKey: Uint8Array, label: string): Uint8Array {
+function formUnder(maskingKey: Uint8Array, label: string): CanonicalForm {
   const key = deriveKey({
     key: maskingKey,
     label,
@@ -35,9 +47,7 @@ function digest(value: unknown, maskingKey: Uint8Array, label: string): Uint8Arr
     lengthBytes: DIGEST_BYTES,
   });
   try {
-    const form = new CanonicalForm(createHmac('sha256', key));
-    form.write(value);
-    return form.finish();
+    return new CanonicalForm(createHmac('sha256', key));
   } finally {
     key.fill(0);
   }
@@ -56,10 +66,34 @@ const LETTER = {
   object: 0x6f, // o
 } as const;
 
-class CanonicalForm {
+const TYPE = ascii('type');
+const VALUE = ascii('value');
+
+/**
+ * What stands in front of an attribute's value: that it is an object of two properties, and the first of
+ * them. Written out because a full HSM says it half a million times; a test compares it with `write`.
+ */
+const ATTRIBUTE = {
+  bool: concat(head(LETTER.object, 2), TYPE, ascii('bool'), VALUE),
+  ulong: concat(head(LETTER.object, 2), TYPE, ascii('ulong'), VALUE),
+  bytes: concat(head(LETTER.object, 2), TYPE, ascii('bytes'), VALUE),
+} as const satisfies Record<AttributeValue['type'], Uint8Array>;
+
+function head(letter: number, length: number): Uint8Array {
+  return concat(Uint8Array.of(letter), u32(length));
+}
+
+function ascii(value: string): Uint8Array {
+  return concat(head(LETTER.text, value.length), fromUtf8(value));
+}
+
+class CanonicalForm implements AttributeVisitor {
   readonly #hmac: Hmac;
   readonly #buffer = Buffer.alloc(BUFFER_BYTES);
   #at = 0;
+  /** Records of one kind have the same names one after the other; they are sorted once. */
+  #lastNames: readonly string[] = [];
+  #lastOrder: readonly string[] = [];
 
   constructor(hmac: Hmac) {
     this.#hmac = hmac;
@@ -77,10 +111,34 @@ class CanonicalForm {
     else if (typeof value === 'boolean') this.#letter(value ? LETTER.true : LETTER.false);
     else if (value === null) this.#letter(LETTER.nothing);
     else if (value instanceof Uint8Array) this.#raw(LETTER.bytes, value);
+    else if (value instanceof PackedAttributes) this.#packed(value);
     else if (value instanceof Map) this.#map(value);
     else if (Array.isArray(value)) this.#list(value);
     else if (typeof value === 'object') this.#object(value);
     else throw new Broken(`state holds a ${typeof value}`);
+  }
+
+  /** As `write`, for an object whose maps hold many records: others have the thread in between. */
+  async writeInTurns(value: object): Promise<void> {
+    const properties = propertiesOf(value);
+    for (const name of this.#namesOf(properties)) {
+      this.#text(name);
+      const part = properties[name];
+      if (part instanceof Map) await this.#mapInTurns(part);
+      else this.write(part);
+    }
+  }
+
+  async #mapInTurns(value: ReadonlyMap<unknown, unknown>): Promise<void> {
+    let left = RECORDS_PER_TURN;
+    for (const key of this.#keysOf(value)) {
+      this.write(key);
+      this.write(value.get(key));
+      left -= 1;
+      if (left > 0) continue;
+      await nextTurn();
+      left = RECORDS_PER_TURN;
+    }
   }
 
   #letter(letter: number): void {
@@ -141,30 +199,80 @@ class CanonicalForm {
   }
 
   #map(value: ReadonlyMap<unknown, unknown>): void {
-    this.#head(LETTER.map, value.size);
-    for (const key of ascending([...value.keys()], compareKeys)) {
+    for (const key of this.#keysOf(value)) {
       this.write(key);
       this.write(value.get(key));
     }
   }
 
-  /** A property that is `undefined` is one that is not there. */
+  #keysOf(value: ReadonlyMap<unknown, unknown>): readonly unknown[] {
+    this.#head(LETTER.map, value.size);
+    return ascending([...value.keys()], compareKeys);
+  }
+
   #object(value: object): void {
-    assert(isPlain(value), 'state holds plain objects only');
-    // Only read by names that Object.keys gave, so what comes out is some own property.
-    const properties = value as Readonly<Record<string, unknown>>;
-    let names = Object.keys(value);
+    const properties = propertiesOf(value);
+    for (const name of this.#namesOf(properties)) {
+      this.#text(name);
+      this.write(properties[name]);
+    }
+  }
+
+  /** A property that is `undefined` is one that is not there. */
+  #namesOf(properties: Properties): readonly string[] {
+    let names = Object.keys(properties);
     for (const name of names) {
       if (properties[name] !== undefined) continue;
       names = names.filter((each) => properties[each] !== undefined);
       break;
     }
     this.#head(LETTER.object, names.length);
-    for (const name of ascending(names, compareText)) {
-      this.#text(name);
-      this.write(properties[name]);
+    if (!sameTexts(names, this.#lastNames)) {
+      this.#lastNames = names;
+      this.#lastOrder = ascending([...names], compareText);
     }
+    return this.#lastOrder;
   }
+
+  // ---- attributes: a map like any other, without a value made for each of them
+
+  #packed(value: PackedAttributes): void {
+    this.#head(LETTER.map, value.size);
+    value.visit(this);
+  }
+
+  bool(type: number, value: boolean): void {
+    this.#attribute(type, ATTRIBUTE.bool);
+    this.#letter(value ? LETTER.true : LETTER.false);
+  }
+
+  ulong(type: number, value: number): void {
+    this.#attribute(type, ATTRIBUTE.ulong);
+    this.#number(value);
+  }
+
+  bytes(type: number, source: Buffer, from: number, end: number): void {
+    this.#attribute(type, ATTRIBUTE.bytes);
+    const length = end - from;
+    this.#head(LETTER.bytes, length);
+    if (length > BUFFER_BYTES) {
+      this.#flush();
+      this.#hmac.update(source.subarray(from, end));
+      return;
+    }
+    this.#room(length);
+    source.copy(this.#buffer, this.#at, from, end);
+    this.#at += length;
+  }
+
+  #attribute(type: number, inFront: Uint8Array): void {
+    this.#number(type);
+    this.#room(inFront.length);
+    copyInto(this.#buffer, inFront, this.#at);
+    this.#at += inFront.length;
+  }
+
+  // ---- the buffer in front of the HMAC
 
   #room(length: number): void {
     if (this.#at + length > BUFFER_BYTES) this.#flush();
@@ -176,38 +284,25 @@ class CanonicalForm {
   }
 }
 
+type Properties = Readonly<Record<string, unknown>>;
+
+function propertiesOf(value: object): Properties {
+  assert(isPlain(value), 'state holds plain objects only');
+  // Only read by names that Object.keys gave, so what comes out is some own property.
+  return value as Properties;
+}
+
+function sameTexts(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((text, i) => text === others[i]);
+}
+
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
-}
-
-/** Sorts in place unless there is nothing to do, which is most of the time. */
-function ascending<Key>(keys: Key[], compare: (a: Key, b: Key) => number): Key[] {
-  let previous: Key | undefined;
-  for (const key of keys) {
-    if (previous !== undefined && compare(previous, key) >= 0) return keys.sort(compare);
-    previous = key;
-  }
-  return keys;
 }
 
 function compareKeys(a: unknown, b: unknown): number {
   if (typeof a === 'number' && typeof b === 'number') return a - b;
   if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
   throw new Broken('state has a map with keys that are neither all texts nor all numbers');
-}
-
-/** The order of the texts' UTF-8 octets, without making them: surrogates stand for the highest code points. */
-export function compareText(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const left = a.charCodeAt(i);
-    const right = b.charCodeAt(i);
-    if (left === right) continue;
-    const leftIsHigh = (left & 0xf800) === 0xd800;
-    const rightIsHigh = (right & 0xf800) === 0xd800;
-    if (leftIsHigh !== rightIsHigh) return leftIsHigh ? 1 : -1;
-    return left - right;
-  }
-  return a.length - b.length;
 }

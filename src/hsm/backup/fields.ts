@@ -4,9 +4,10 @@
  * Source: docs/formats/backup-v1.md, "Kinds of value". A value that the format cannot hold is our own
  * mistake when writing (`Broken`) and damage when reading (`MalformedRecord`); nothing is ever clipped.
  */
-import { asBuffer, fromHex } from '../../kernel/bytes.ts';
+import { asBuffer } from '../../kernel/bytes.ts';
 import { assert, Broken } from '../../kernel/errors.ts';
-import type { Attributes, AttributeValue } from '../state.ts';
+import { flawOf, PackedAttributes } from '../packed-attributes.ts';
+import type { Attributes } from '../state.ts';
 
 /** The bytes are no record of ours. Callers decide what that means: a damaged disk, a backup that does not open. */
 export class MalformedRecord extends Error {
@@ -35,13 +36,12 @@ export interface Field {
 
 /** `u8 tag ‖ u32 length`, in front of every field. */
 const FIELD_PREFIX_BYTES = 5;
+const LENGTH_BYTES = 4;
 const NUMBER_BYTES = 8;
 const ID_BYTES = 16;
 
 export const MAX_NAME_BYTES = 255;
 export const MAX_NAMES = 4096;
-export const MAX_ATTRIBUTES = 256;
-export const MAX_ATTRIBUTE_BYTES = 1 << 20;
 
 /** Below this a loop beats the call into the runtime that a bulk copy costs. */
 const SHORT_COPY_BYTES = 40;
@@ -88,12 +88,26 @@ export class ByteWriter {
     this.#at += value.length;
   }
 
-  /** `u32 length ‖` whatever `write` writes. */
-  measured(write: () => void): void {
-    const at = this.#at;
+  packed(value: PackedAttributes): void {
+    const length = value.byteLength;
+    assert(length <= this.#bytes.length - this.#at, 'a record outgrew its size');
+    value.copyTo(this.#bytes, this.#at);
+    this.#at += length;
+  }
+
+  hex(value: string, byteLength: number): void {
+    assert(byteLength <= this.#bytes.length - this.#at, 'a record outgrew its size');
+    this.#at += this.#bytes.write(value, this.#at, byteLength, 'hex');
+  }
+
+  /** Room for a `u32 length`; `endMeasured` writes it in front of what was written since. */
+  beginMeasured(): number {
     this.u32(0);
-    write();
-    this.#bytes.writeUInt32BE(this.#at - at - 4, at);
+    return this.#at;
+  }
+
+  endMeasured(begin: number): void {
+    this.#bytes.writeUInt32BE(this.#at - begin, begin - LENGTH_BYTES);
   }
 
   /** `byteLength` is the text's length in UTF-8. */
@@ -103,23 +117,21 @@ export class ByteWriter {
   }
 }
 
-/** Reads within bounds; `part` narrows to the next octets, `end` insists that nothing is left. */
+/** Reads within bounds; `enter` narrows to the next octets, `leave` insists that none of them is left. */
 export class ByteReader {
   readonly #bytes: Buffer;
   /** The same memory; its `slice` copies, a Buffer's does not. */
   readonly #plain: Uint8Array;
+  /** From and end of what stays in use, in turn and ascending. */
+  readonly #kept: number[] = [];
   #at: number;
-  readonly #end: number;
+  #end: number;
 
-  /** A part looks through its `whole`'s views: making its own would take longer than reading. */
-  constructor(bytes: Uint8Array, from = 0, end = bytes.length, whole?: ByteReader) {
-    this.#bytes = whole === undefined ? asBuffer(bytes) : whole.#bytes;
-    this.#plain =
-      whole === undefined
-        ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-        : whole.#plain;
+  constructor(bytes: Uint8Array, from = 0) {
+    this.#bytes = asBuffer(bytes);
+    this.#plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = from;
-    this.#end = end;
+    this.#end = bytes.length;
   }
 
   get left(): number {
@@ -163,9 +175,38 @@ export class ByteReader {
     return this.#bytes.toString('hex', at, at + length);
   }
 
-  part(length: number): ByteReader {
-    const at = this.#advance(length);
-    return new ByteReader(this.#bytes, at, at + length, this);
+  /** All that is left, as attributes that stay where they are: they become the caller's memory. */
+  attributes(): PackedAttributes {
+    const from = this.#at;
+    const end = this.#end;
+    const flaw = flawOf(this.#bytes, from, end);
+    if (flaw !== undefined) throw new MalformedRecord(flaw);
+    this.#kept.push(from, end);
+    this.#at = end;
+    return PackedAttributes.over(this.#bytes, from, end);
+  }
+
+  /** Overwrites everything but what stays in use. */
+  wipeRest(): void {
+    let wiped = 0;
+    for (let i = 0; i < this.#kept.length; i += 2) {
+      this.#bytes.fill(0, wiped, this.#kept[i]);
+      wiped = this.#kept[i + 1] ?? 0;
+    }
+    this.#bytes.fill(0, wiped);
+  }
+
+  /** @returns what `leave` takes. */
+  enter(length: number): number {
+    const around = this.#end;
+    if (length > this.left) throw new MalformedRecord('a record ends too early');
+    this.#end = this.#at + length;
+    return around;
+  }
+
+  leave(around: number): void {
+    this.end();
+    this.#end = around;
   }
 
   end(): void {
@@ -216,7 +257,9 @@ export function writeFields(
     const part = property(value, field);
     if (part === undefined) continue;
     into.u8(field.tag);
-    into.measured(() => field.type.write(part, into, structures));
+    const begin = into.beginMeasured();
+    field.type.write(part, into, structures);
+    into.endMeasured(begin);
   }
 }
 
@@ -234,9 +277,9 @@ export function readFields(
       if (field.absent === 'null') record[field.name] = null;
       continue;
     }
-    const part = from.part(from.u32());
-    record[field.name] = field.type.read(part, structures);
-    part.end();
+    const around = from.enter(from.u32());
+    record[field.name] = field.type.read(from, structures);
+    from.leave(around);
     tag = from.left > 0 ? from.u8() : 0;
   }
   // Tag 0 is never used, so it stands for the end; anything else is unknown, doubled or out of order.
@@ -267,7 +310,7 @@ export const id: ValueType<string> = {
   size: () => ID_BYTES,
   write: (value, into) => {
     assert(/^[0-9a-f]{32}$/.test(value), 'an id is 32 lower-case hexadecimal digits');
-    into.raw(fromHex(value));
+    into.hex(value, ID_BYTES);
   },
   read: (from) => from.hex(ID_BYTES),
 };
@@ -319,6 +362,9 @@ export function choice<Word extends string>(
   };
 }
 
+/** Most objects are shared with nobody; they need no list each. */
+const NO_NAMES: readonly string[] = [];
+
 export const names: ValueType<readonly string[]> = {
   size: (value) => {
     assert(value.length <= MAX_NAMES, 'too many names in a list');
@@ -334,8 +380,10 @@ export const names: ValueType<readonly string[]> = {
     }
   },
   read: (from) => {
+    const count = atMost(from.u32(), MAX_NAMES);
+    if (count === 0) return NO_NAMES;
     const list: string[] = [];
-    for (let left = atMost(from.u32(), MAX_NAMES); left > 0; left--) {
+    for (let left = count; left > 0; left--) {
       list.push(from.text(atMost(from.u32(), MAX_NAME_BYTES)));
     }
     return list;
@@ -353,93 +401,12 @@ export function structure<T extends object>(name: keyof Structures): ValueType<T
   };
 }
 
-const SORT = { bool: 1, ulong: 2, bytes: 3 } as const satisfies Record<
-  AttributeValue['type'],
-  number
->;
-/** `u32 type ‖ u8 sort ‖ u32 length`. */
-const ATTRIBUTE_PREFIX_BYTES = 9;
-
+/** In memory they have the form that they have here, so that writing and reading are a copy or less. */
 export const attributes: ValueType<Attributes> = {
-  size: (value) => {
-    assert(value.size <= MAX_ATTRIBUTES, 'too many attributes');
-    let size = 4;
-    for (const attribute of value.values()) {
-      size += ATTRIBUTE_PREFIX_BYTES + attributeSize(attribute);
-    }
-    return size;
-  },
-  write: (value, into) => {
-    into.u32(value.size);
-    for (const [type, attribute] of byType(value)) {
-      into.u32(type);
-      into.u8(SORT[attribute.type]);
-      into.u32(attributeSize(attribute));
-      writeAttribute(attribute, into);
-    }
-  },
-  read: (from) => {
-    const all = new Map<number, AttributeValue>();
-    let previous = -1;
-    for (let left = atMost(from.u32(), MAX_ATTRIBUTES); left > 0; left--) {
-      const type = from.u32();
-      if (type <= previous) throw new MalformedRecord('attributes out of order');
-      previous = type;
-      all.set(type, readAttribute(from.u8(), from.u32(), from));
-    }
-    return all;
-  },
+  size: (value) => PackedAttributes.of(value).byteLength,
+  write: (value, into) => into.packed(PackedAttributes.of(value)),
+  read: (from) => from.attributes(),
 };
-
-/** Most maps are in order already, and sorting a full HSM's costs as much as writing it. */
-function byType(value: Attributes): Iterable<[number, AttributeValue]> {
-  let previous = -1;
-  for (const type of value.keys()) {
-    if (type < previous) return [...value].sort(([a], [b]) => a - b);
-    previous = type;
-  }
-  return value;
-}
-
-function attributeSize(attribute: AttributeValue): number {
-  if (attribute.type === 'bool') return 1;
-  if (attribute.type === 'ulong') return NUMBER_BYTES;
-  assert(attribute.value.length <= MAX_ATTRIBUTE_BYTES, 'an attribute is too long');
-  return attribute.value.length;
-}
-
-function writeAttribute(attribute: AttributeValue, into: ByteWriter): void {
-  if (attribute.type === 'bool') into.u8(attribute.value ? 1 : 0);
-  else if (attribute.type === 'ulong') into.number(attribute.value);
-  else into.raw(attribute.value);
-}
-
-/** Records are values, so equal attributes may be one: a full HSM holds half a million, most of them these. */
-const TRUE: AttributeValue = { type: 'bool', value: true };
-const FALSE: AttributeValue = { type: 'bool', value: false };
-/** Covers classes, key types, lengths and the mechanisms that keys are made with. */
-const SHARED_ULONGS = 8_192;
-const ulongs = new Map<number, AttributeValue>();
-
-function ulongOf(value: number): AttributeValue {
-  const known = ulongs.get(value);
-  if (known !== undefined) return known;
-  const made: AttributeValue = { type: 'ulong', value };
-  if (value < SHARED_ULONGS) ulongs.set(value, made);
-  return made;
-}
-
-function readAttribute(sort: number, length: number, from: ByteReader): AttributeValue {
-  if (sort === SORT.bytes) {
-    return { type: 'bytes', value: from.bytes(atMost(length, MAX_ATTRIBUTE_BYTES)) };
-  }
-  if (sort === SORT.ulong && length === NUMBER_BYTES) return ulongOf(from.number());
-  if (sort === SORT.bool && length === 1) {
-    const value = from.u8();
-    if (value <= 1) return value === 1 ? TRUE : FALSE;
-  }
-  throw new MalformedRecord('an attribute of no known sort');
-}
 
 function textSize(value: string, max: number): number {
   const size = Buffer.byteLength(value, 'utf8');

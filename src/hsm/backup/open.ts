@@ -3,12 +3,14 @@
  *
  * Source: docs/formats/backup-v1.md, "Opening". Every cryptographic or structural failure is one refusal
  * with one wording; only the clear header's domain and version are told apart, and only while nothing
- * secret has been touched. Holds one copy of the plaintext, which it wipes.
+ * secret has been touched. Holds one copy of the plaintext, which becomes the state's own memory; when the
+ * backup is refused it is wiped.
  */
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { CryptoError } from '../../crypto/errors.ts';
 import { unwrapKwp } from '../../crypto/kwp.ts';
 import { unwrapSegments } from '../../crypto/kwp-lanes.ts';
+import { release } from '../../crypto/views.ts';
 import { equalBytes, toHex } from '../../kernel/bytes.ts';
 import { Refused } from '../../kernel/errors.ts';
 import type { BackupId } from '../../kernel/ids.ts';
@@ -87,23 +89,26 @@ async function openFrom(reader: BodyReader, input: OpenInput): Promise<OpenedArc
   if (!equalBytes(sealed.headerSha256, headerSha256)) throw doesNotOpen();
 
   // From here on the header is authentic, so its lengths may allocate.
-  using plaintext = new Secret(new Uint8Array(header.layout.plaintextBytes));
-  await unwrapBody(reader, header.layout, createSecretKey(sealed.ebk), plaintext.expose());
-  const bodySha256 = await reader.end();
-  const plaintextSha256 = createHash('sha256').update(plaintext.expose()).digest();
-  if (!equalBytes(sealed.plaintextSha256, plaintextSha256)) throw doesNotOpen();
-  await nextTurn();
+  const plaintext = new Uint8Array(header.layout.plaintextBytes);
+  try {
+    const digests = await unwrapBody(reader, header.layout, createSecretKey(sealed.ebk), plaintext);
+    if (!equalBytes(sealed.plaintextSha256, digests.plaintextSha256)) throw doesNotOpen();
+    await nextTurn();
 
-  const { shared, local } = decodeState(plaintext.expose(), schema ?? SCHEMA);
-  checkRestores(shared.partition, expect);
-  return {
-    shared,
-    local,
-    headerSha256: toHex(headerSha256),
-    bodySha256: toHex(bodySha256),
-    epochs,
-    backupId: header.backupId,
-  };
+    const { shared, local } = decodeState(plaintext, schema ?? SCHEMA);
+    checkRestores(shared.partition, expect);
+    return {
+      shared,
+      local,
+      headerSha256: toHex(headerSha256),
+      bodySha256: toHex(digests.bodySha256),
+      epochs,
+      backupId: header.backupId,
+    };
+  } catch (cause) {
+    plaintext.fill(0);
+    throw cause;
+  }
 }
 
 async function readHeader(
@@ -150,15 +155,17 @@ function sealedParts(secret: Secret): {
   };
 }
 
+/** Fills `plaintext`; nothing of it may be used before its digest was compared. */
 async function unwrapBody(
   reader: BodyReader,
   { segmentCount, lastPieceBytes }: Layout,
   ebk: KeyObject,
   plaintext: Uint8Array,
-): Promise<void> {
+): Promise<{ bodySha256: Uint8Array; plaintextSha256: Uint8Array }> {
   const lanes = Math.min(BATCH_SEGMENTS, segmentCount);
   const wrapped = new Uint8Array(lanes * WRAPPED_BYTES);
   const stage = new Uint8Array(lanes * SEGMENT_BYTES);
+  const hash = createHash('sha256');
   try {
     for (let first = 0; first < segmentCount - 1; first += lanes) {
       const count = Math.min(lanes, segmentCount - 1 - first);
@@ -167,6 +174,7 @@ async function unwrapBody(
       const segments = stage.subarray(0, count * SEGMENT_BYTES);
       unwrapSegments(ebk, source, SEGMENT_BYTES, count, segments);
       takePieces(segments, { first, segmentCount, pieceBytes: PIECE_BYTES }, plaintext);
+      hash.update(plaintext.subarray(first * PIECE_BYTES, (first + count) * PIECE_BYTES));
       await nextTurn();
     }
     const last = wrapped.subarray(0, wrappedLastBytes(lastPieceBytes));
@@ -175,8 +183,11 @@ async function unwrapBody(
     if (segment.length !== SEGMENT_PREFIX_BYTES + lastPieceBytes) throw doesNotOpen();
     const first = segmentCount - 1;
     takePieces(segment.expose(), { first, segmentCount, pieceBytes: lastPieceBytes }, plaintext);
+    hash.update(plaintext.subarray(first * PIECE_BYTES));
+    return { bodySha256: await reader.end(), plaintextSha256: hash.digest() };
   } finally {
     stage.fill(0);
+    release(stage, wrapped);
   }
 }
 

@@ -18,7 +18,7 @@ import type {
   UserRecord,
 } from '../state.ts';
 import type { AuditRecord, Change } from '../store.ts';
-import { compareText, localDigest } from './digest.ts';
+import { localDigest } from './digest.ts';
 import {
   attributes,
   ByteReader,
@@ -38,6 +38,7 @@ import {
   type ValueType,
   writeFields,
 } from './fields.ts';
+import { compareText, isAscending } from './order.ts';
 
 /** How much is inside, and what belongs to no single record. */
 interface Manifest {
@@ -239,8 +240,11 @@ function readRecord<Name extends RecordName>(
   if (from.u8() !== schema[kind].kind) throw new MalformedRecord('a record of another kind');
   const length = from.u32();
   if (length > MAX_RECORD_BYTES) throw new MalformedRecord('a record is too long');
+  const around = from.enter(length);
   // `record<T>()` made the table from exactly the properties of Records[Name].
-  return readFields(schema[kind].fields, from.part(length), schema) as unknown as Records[Name];
+  const value = readFields(schema[kind].fields, from, schema) as unknown as Records[Name];
+  from.leave(around);
+  return value;
 }
 
 // ---- one change of the HSM's log
@@ -307,9 +311,10 @@ const MAX_COUNT = {
   failures: 65_536,
 } as const;
 
-interface Entry {
+/** The records of one kind in canonical order. */
+interface Sequence {
   readonly kind: RecordName;
-  readonly value: Records[RecordName];
+  readonly records: readonly Records[RecordName][];
 }
 
 /**
@@ -319,31 +324,49 @@ interface Entry {
 export class StateEncoder {
   /** Exactly what `pieces` add up to. */
   readonly bytes: number;
-  readonly #entries: readonly Entry[];
+  readonly #sequences: readonly Sequence[];
   readonly #sizes: Uint32Array;
   readonly #schema: Schema;
 
   constructor(shared: SharedState, local: LocalState, schema: Schema = SCHEMA) {
     this.#schema = schema;
-    this.#entries = entriesOf(shared, local);
-    this.#sizes = Uint32Array.from(this.#entries, (e) => recordBytes(e.kind, e.value, schema));
-    this.bytes = this.#sizes.reduce((sum, size) => sum + size, 0);
+    this.#sequences = sequencesOf(shared, local);
+    const count = this.#sequences.reduce((sum, { records }) => sum + records.length, 0);
+    this.#sizes = new Uint32Array(count);
+    let i = 0;
+    let bytes = 0;
+    for (const { kind, records } of this.#sequences) {
+      for (const record of records) {
+        const size = recordBytes(kind, record, schema);
+        this.#sizes[i++] = size;
+        bytes += size;
+      }
+    }
+    this.bytes = bytes;
   }
 
-  /** Fresh memory each: whoever takes a piece wipes it. */
+  /** The same memory again and again: a piece is its reader's until he asks for the next, and is wiped then. */
   *pieces(): Generator<Uint8Array, void, void> {
-    let piece = new Uint8Array(PIECE_BYTES);
-    let into = new ByteWriter(piece);
-    for (const [i, entry] of this.#entries.entries()) {
-      const size = this.#sizes[i] ?? 0;
-      if (size > piece.length - into.written) {
-        if (into.written > 0) yield piece.subarray(0, into.written);
-        piece = new Uint8Array(Math.max(size, PIECE_BYTES));
-        into = new ByteWriter(piece);
+    const largest = this.#sizes.reduce((most, size) => Math.max(most, size), PIECE_BYTES);
+    const memory = new Uint8Array(largest);
+    let into = new ByteWriter(memory);
+    let i = 0;
+    try {
+      for (const { kind, records } of this.#sequences) {
+        for (const record of records) {
+          const size = this.#sizes[i++] ?? 0;
+          if (into.written > 0 && into.written + size > PIECE_BYTES) {
+            yield memory.subarray(0, into.written);
+            memory.fill(0, 0, into.written);
+            into = new ByteWriter(memory);
+          }
+          writeRecord(kind, record, size, into, this.#schema);
+        }
       }
-      writeRecord(entry.kind, entry.value, size, into, this.#schema);
+      yield memory.subarray(0, into.written);
+    } finally {
+      memory.fill(0);
     }
-    yield piece.subarray(0, into.written);
   }
 }
 
@@ -356,7 +379,8 @@ export function encodeState(
 }
 
 /**
- * All of it or nothing. What it returns holds no part of `encoded`, which may be wiped.
+ * All of it or nothing. Takes `encoded` over: the objects' attributes stay where they are in it, and the
+ * rest is wiped. A caller whose bytes are refused has them back as they were.
  * @throws MalformedRecord.
  */
 export function decodeState(
@@ -391,6 +415,7 @@ export function decodeState(
   if (!equalBytes(manifest.localDigest, localDigest(local, partition.maskingKey))) {
     throw new MalformedRecord('local state is not what was written');
   }
+  from.wipeRest();
   return { shared, local };
 }
 
@@ -422,7 +447,7 @@ function readGroup<Name extends RecordName>(
   return all;
 }
 
-function entriesOf(shared: SharedState, local: LocalState): Entry[] {
+function sequencesOf(shared: SharedState, local: LocalState): Sequence[] {
   const manifest: Manifest = {
     version: RECORDS_VERSION,
     generation: shared.generation,
@@ -440,16 +465,22 @@ function entriesOf(shared: SharedState, local: LocalState): Entry[] {
   }
   const failures = new Map([...local.failures].map(([key, count]) => [key, { name: key, count }]));
   return [
-    { kind: 'manifest', value: manifest },
-    { kind: 'partition', value: shared.partition },
-    ...sorted('user', shared.users),
-    ...sorted('object', shared.objects),
-    ...sorted('tombstone', shared.tombstones),
-    ...sorted('policy', shared.policies),
-    ...sorted('failures', failures),
+    { kind: 'manifest', records: [manifest] },
+    { kind: 'partition', records: [shared.partition] },
+    { kind: 'user', records: inOrder(shared.users) },
+    { kind: 'object', records: inOrder(shared.objects) },
+    { kind: 'tombstone', records: inOrder(shared.tombstones) },
+    { kind: 'policy', records: inOrder(shared.policies) },
+    { kind: 'failures', records: inOrder(failures) },
   ];
 }
 
-function sorted(kind: RecordName, records: ReadonlyMap<string, Entry['value']>): Entry[] {
-  return [...records].sort(([a], [b]) => compareText(a, b)).map(([, value]) => ({ kind, value }));
+function inOrder<T>(records: ReadonlyMap<string, T>): readonly T[] {
+  const keys = [...records.keys()];
+  if (isAscending(keys, compareText)) return [...records.values()];
+  return keys.sort(compareText).map((key) => {
+    const record = records.get(key);
+    assert(record !== undefined, 'a map has its own keys');
+    return record;
+  });
 }

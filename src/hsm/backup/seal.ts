@@ -3,11 +3,13 @@
  * backup alone, which leaves only wrapped under the PBK.
  *
  * Source: docs/formats/backup-v1.md. Never holds the state's bytes a second time as a whole: one batch
- * of segments is in memory, and it is wiped.
+ * of segments is in memory, and it is wiped. The same memory serves all batches, because fresh pages cost
+ * more than what is done with them.
  */
 import { createHash, createSecretKey, type Hash, type KeyObject } from 'node:crypto';
 import { wrapKwp } from '../../crypto/kwp.ts';
 import { wrapSegments } from '../../crypto/kwp-lanes.ts';
+import { release } from '../../crypto/views.ts';
 import { concat, toHex } from '../../kernel/bytes.ts';
 import { assert } from '../../kernel/errors.ts';
 import type { BackupId } from '../../kernel/ids.ts';
@@ -26,6 +28,7 @@ import {
   PIECE_BYTES,
   SEGMENT_BYTES,
   SEGMENT_PREFIX_BYTES,
+  WRAPPED_BYTES,
 } from './format.ts';
 import { SCHEMA, type Schema, StateEncoder } from './records.ts';
 import { nextTurn } from './turn.ts';
@@ -51,7 +54,10 @@ export interface Sealing {
   readonly header: Uint8Array;
   /** Exactly what `body` adds up to. */
   readonly bodyBytes: number;
-  /** Header, then segments in chunks of at most 2 MiB. Can be read once. */
+  /**
+   * Header, then segments in chunks of at most 1 MiB, each of them the reader's until he asks for the next.
+   * Can be read once.
+   */
   readonly body: AsyncIterable<Uint8Array>;
   /** Once `body` was read to its end. @throws Broken before. */
   finish(): SealResult;
@@ -109,12 +115,14 @@ async function* sealedSegments(
 ): AsyncGenerator<Uint8Array, void, void> {
   const lanes = Math.min(BATCH_SEGMENTS, segmentCount);
   const stage = new Uint8Array(lanes * SEGMENT_BYTES);
+  const wrapped = new Uint8Array(lanes * WRAPPED_BYTES);
   try {
     for (let first = 0; first < segmentCount - 1; first += lanes) {
       const count = Math.min(lanes, segmentCount - 1 - first);
       const segments = stage.subarray(0, count * SEGMENT_BYTES);
       fillSegments(segments, { first, segmentCount, pieceBytes: PIECE_BYTES }, source);
-      yield wrapSegments(ebk, segments, SEGMENT_BYTES, count);
+      const chunk = wrapped.subarray(0, count * WRAPPED_BYTES);
+      yield wrapSegments(ebk, segments, SEGMENT_BYTES, count, chunk);
       await nextTurn();
     }
     const last = stage.subarray(0, SEGMENT_PREFIX_BYTES + lastPieceBytes);
@@ -124,6 +132,7 @@ async function* sealedSegments(
   } finally {
     stage.fill(0);
     source.wipe();
+    release(stage, wrapped);
   }
 }
 
@@ -186,7 +195,6 @@ class PlaintextSource {
   }
 
   #next(): void {
-    this.wipe();
     const next = this.#pieces.next();
     assert(!next.done, 'state fell short of its length');
     this.#piece = next.value;

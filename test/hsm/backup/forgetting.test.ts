@@ -12,7 +12,7 @@ import type { Attributes, AttributeValue } from '../../../src/hsm/state.ts';
 import { open, sampleState, seal } from './sample.ts';
 
 const state = sampleState();
-const digest = stateDigest(state.shared);
+const digest = await stateDigest(state.shared);
 
 /** Kinds of the HSM's log that stand in no archive. */
 const NOT_ARCHIVED: readonly RecordName[] = ['audit', 'removedUser', 'removedObject'];
@@ -22,7 +22,7 @@ async function howNoticed(codecs: { sealing: Schema; opening: Schema }): Promise
   try {
     const sealed = await seal(state, { schema: codecs.sealing });
     const { shared } = await open(sealed, { schema: codecs.opening });
-    return stateDigest(shared) === digest ? null : 'the digest differs';
+    return (await stateDigest(shared)) === digest ? null : 'the digest differs';
   } catch (error) {
     return `refused: ${error}`;
   }

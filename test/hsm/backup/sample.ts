@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { type OpenedArchive, openArchive } from '../../../src/hsm/backup/open.ts';
 import type { Schema } from '../../../src/hsm/backup/records.ts';
 import { type SealResult, sealState } from '../../../src/hsm/backup/seal.ts';
+import { PackedAttributes } from '../../../src/hsm/packed-attributes.ts';
 import type { Epochs, HsmMode, HsmType } from '../../../src/hsm/protocol.ts';
 import { Roots } from '../../../src/hsm/roots.ts';
 import type {
@@ -90,7 +91,7 @@ export async function seal(state: State, options: SealOptions = {}): Promise<Sea
     ...(schema === undefined ? {} : { schema }),
   });
   const chunks: Uint8Array[] = [];
-  for await (const chunk of sealing.body) chunks.push(chunk);
+  for await (const chunk of sealing.body) chunks.push(chunk.slice());
   return { body: concat(...chunks), ...sealing.finish() };
 }
 
@@ -219,6 +220,24 @@ export function sampleState(options: { readonly paddingBytes?: number } = {}): S
   };
 }
 
+/** The same with attributes in plain maps, to be compared with what was written down as such. */
+export function withMaps<T>(value: T): T;
+export function withMaps(value: unknown): unknown {
+  if (value instanceof PackedAttributes) return new Map(value);
+  if (value instanceof Map) return new Map([...value].map(([key, part]) => [key, withMaps(part)]));
+  if (Array.isArray(value)) return value.map(withMaps);
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, withMaps(part)]));
+}
+
+/** The same with attributes as an HSM holds them. */
+export function packed({ shared, local }: State): State {
+  const objects = [...shared.objects].map(
+    ([id, one]) => [id, { ...one, attributes: PackedAttributes.of(one.attributes) }] as const,
+  );
+  return { shared: { ...shared, objects: new Map(objects) }, local };
+}
+
 // ---- arbitrary states, as far as the format's own limits
 
 function plainRecord<T>(model: { readonly [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
@@ -232,7 +251,7 @@ const hex = fc
   .uint8Array({ minLength: 16, maxLength: 16 })
   .map((id) => Buffer.from(id).toString('hex'));
 
-const attributes: fc.Arbitrary<Attributes> = fc
+export const arbitraryAttributes: fc.Arbitrary<Attributes> = fc
   .array(
     fc.tuple(
       fc.oneof(fc.nat(0x400), fc.nat(0xffff_ffff)),
@@ -273,7 +292,7 @@ const objects = fc
       handle: count,
       owner: word,
       sharedWith: fc.array(word, { maxLength: 4 }),
-      attributes,
+      attributes: arbitraryAttributes,
       createdGeneration: count,
     }),
     { maxLength: 8 },

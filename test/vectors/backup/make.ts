@@ -10,7 +10,7 @@ import { writeFileSync } from 'node:fs';
 import { wrapKwp } from '../../../src/crypto/kwp.ts';
 import { stateDigest } from '../../../src/hsm/backup/digest.ts';
 import { encodeHeader, encodeSealRecord, layoutOf } from '../../../src/hsm/backup/format.ts';
-import { encodeRecord, encodeState, SCHEMA } from '../../../src/hsm/backup/records.ts';
+import { encodeRecord, encodeState, SCHEMA, StateEncoder } from '../../../src/hsm/backup/records.ts';
 import { concat, toBase64, toHex, u32, u64 } from '../../../src/kernel/bytes.ts';
 import type { RefusalCode } from '../../../src/kernel/errors.ts';
 import {
@@ -57,7 +57,7 @@ async function good(
     backupId: BACKUP_ID,
     headerSha256: sealed.headerSha256,
     bodySha256: sealed.bodySha256,
-    stateDigest: stateDigest(state.shared),
+    stateDigest: await stateDigest(state.shared),
     state: stateToJson(state),
   });
 }
@@ -114,8 +114,13 @@ function withPartition(change: Partial<State['shared']['partition']>): State {
 }
 
 function fullLast(): State {
-  const bytes = concat(...encodeState(small.shared, small.local)).length;
+  const bytes = new StateEncoder(small.shared, small.local).bytes;
   return sampleState({ paddingBytes: Math.ceil(bytes / 2040) * 2040 - bytes });
+}
+
+/** The pieces are one memory again and again. */
+function encoded({ shared, local }: State): Uint8Array {
+  return concat(...Array.from(encodeState(shared, local), (piece) => piece.slice()));
 }
 
 // ---- bad: cut and patched
@@ -278,7 +283,7 @@ function sealPlaintext(plaintext: Uint8Array, mistakes: Mistakes = {}): Parts {
   return { body: concat(clear, ...wrapped), sealRecord: record };
 }
 
-const whole = concat(...encodeState(sample.shared, sample.local));
+const whole = encoded(sample);
 const zeros = new Uint8Array(32);
 bad(
   'seal-index',
@@ -334,7 +339,7 @@ function withField(record: Uint8Array, tag: number, value: Uint8Array): Uint8Arr
   return concat(record.subarray(0, 1), u32(fields.length), fields);
 }
 
-const records = recordsOf(concat(...encodeState(small.shared, small.local)));
+const records = recordsOf(encoded(small));
 const [MANIFEST, PARTITION, ADMIN, APP_USER, , OBJECT] = [0, 1, 2, 3, 4, 5];
 const archive = (name: string, about: string, list: Records) =>
   bad(`archive-${name}`, about, sealPlaintext(concat(...list)));
