@@ -250,8 +250,12 @@ function printMemory(seen: {
   }
   const idleMiB = idle.get('HSM') ?? Number.NaN;
   const state = full.stateBytes / MIB;
-  const most = Math.max(full.duringBackup.get('HSM') ?? 0, full.duringRestore.get('HSM') ?? 0);
+  const times = (mib: number) => `idle + ${((mib - idleMiB) / state).toFixed(1)} x state`;
+  const most = (role: Role) =>
+    Math.max(full.duringBackup.get(role) ?? 0, full.duringRestore.get(role) ?? 0);
   console.log(
-    `an HSM at its most: idle + ${((most - idleMiB) / state).toFixed(1)} x state; target idle + ${STATES} x state = ${(idleMiB + STATES * state).toFixed(0)} MiB`,
+    `at their most: an HSM ${times(most('HSM'))}, a drill HSM ${times(most('drill HSM'))}, ` +
+      `an HSM just filled ${times(filled.get('HSM') ?? Number.NaN)}; ` +
+      `target idle + ${STATES} x state = ${(idleMiB + STATES * state).toFixed(0)} MiB`,
   );
 }

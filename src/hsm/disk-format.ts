@@ -15,6 +15,7 @@ import { createSecretKey, type KeyObject } from 'node:crypto';
 import { AEAD_NONCE_BYTES, AEAD_TAG_BYTES, openAead, sealAead } from '../crypto/aead.ts';
 import { CryptoError } from '../crypto/errors.ts';
 import { deriveKey, lengthPrefixed } from '../crypto/kdf.ts';
+import { release } from '../crypto/views.ts';
 import { asBuffer, concat, equalBytes, fromUtf8, u32, u64 } from '../kernel/bytes.ts';
 import { Failed } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
@@ -77,6 +78,7 @@ export async function writeSnapshot(
     plain.fill(0);
     await disk.write(SLOT_FILE[slot], at, chunk);
     at += chunk.length;
+    release(chunk);
     index += 1;
   }
   return { slot, sequence, salt, bytes };
@@ -228,8 +230,10 @@ export class LogWriter {
     const record = new Uint8Array(recordBytes(sealed.length));
     record.set(header);
     record.set(sealed, LOG_HEADER_BYTES);
+    release(payload, sealed);
     await this.#disk.write('log', this.#offset, record);
     this.#offset += record.length;
+    release(record);
     this.#sequence += 1;
   }
 }

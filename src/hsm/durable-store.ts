@@ -10,10 +10,11 @@
  * finished, and N with N's log is the truth; a bad slot whose log has begun is damage.
  */
 import type { KeyObject } from 'node:crypto';
+import { release } from '../crypto/views.ts';
 import { concat, u32, u64 } from '../kernel/bytes.ts';
 import { assert, Broken, Failed, Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
-import { ByteReader } from './backup/fields.ts';
+import { ByteReader, ByteWriter } from './backup/fields.ts';
 import {
   decodeChange,
   decodeRecord,
@@ -48,6 +49,7 @@ const COMPACT_AT_BYTES = 4 * 1024 * 1024;
 const GROUP_BYTES = 1024 * 1024;
 const MAX_WAITING = 16_384;
 const SNAPSHOT_VERSION = 1;
+const LENGTH_BYTES = 4;
 const RECORD = { MARK: 0, COMMITS: 1 } as const;
 
 export interface DurableStoreOptions {
@@ -275,6 +277,7 @@ export class DurableStore implements Store {
     const before = this.#memory.generation;
     for (const { changes, encoded } of group) {
       encoded.fill(0);
+      release(encoded);
       this.#memory.apply(changes);
     }
     if (this.#memory.generation !== before) this.#options.onChanged(this.#memory.generation);
@@ -419,13 +422,22 @@ export async function wipeDisk(disk: HsmDisk): Promise<void> {
   for (const slot of [0, 1] as const) await wipeSlot(disk, slot);
 }
 
+/** Nothing of the changes is left anywhere but in the one array that it gives back. */
 function encodeCommit(changes: readonly Change[]): Uint8Array {
   const parts = changes.map(encodeChange);
-  const encoded = concat(u32(parts.length), ...parts.map(measured));
-  for (const part of parts) part.fill(0);
-  if (encoded.length > MAX_RECORD_BYTES / 2) {
-    encoded.fill(0);
+  const bytes = parts.reduce((sum, part) => sum + LENGTH_BYTES + part.length, LENGTH_BYTES);
+  if (bytes > MAX_RECORD_BYTES / 2) {
+    for (const part of parts) part.fill(0);
     throw new Refused('LimitExceeded', 'The change is too large to be written at once.');
+  }
+  const encoded = new Uint8Array(bytes);
+  const into = new ByteWriter(encoded);
+  into.u32(parts.length);
+  for (const part of parts) {
+    into.u32(part.length);
+    into.raw(part);
+    part.fill(0);
+    release(part);
   }
   return encoded;
 }

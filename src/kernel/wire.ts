@@ -17,6 +17,7 @@ const WINDOW_CHUNKS = 16;
 /** Events wait for nobody; a peer that lets this much pile up has stopped reading. */
 const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
 const DEFAULT_MAX_CALLS = 1_024;
+const LENGTH_BYTES = 4;
 const HEADER_BYTES = 9;
 const MAX_MESSAGE_CHARACTERS = 4_096;
 const NOTHING = new Uint8Array(0);
@@ -149,6 +150,43 @@ class Credit {
   }
 }
 
+/** One frame as its parts come in: each octet is moved once, into memory that the frame has for itself. */
+class Arriving {
+  readonly #prefix = Buffer.alloc(LENGTH_BYTES);
+  #prefixFilled = 0;
+  #frame: Buffer | undefined;
+  #filled = 0;
+
+  /** What the frame says that it has behind its length, as soon as that is known. */
+  get length(): number | undefined {
+    return this.#prefixFilled < LENGTH_BYTES ? undefined : this.#prefix.readUInt32BE(0);
+  }
+
+  /** Takes what it still needs. @returns how much that was. */
+  take(data: Buffer, from: number): number {
+    if (this.#prefixFilled < LENGTH_BYTES) {
+      const count = data.copy(this.#prefix, this.#prefixFilled, from);
+      this.#prefixFilled += count;
+      return count;
+    }
+    // Not touched before it is filled, so that a mere announcement takes no memory.
+    this.#frame ??= Buffer.allocUnsafeSlow(this.#prefix.readUInt32BE(0));
+    const count = data.copy(this.#frame, this.#filled, from);
+    this.#filled += count;
+    return count;
+  }
+
+  /** The frame when it is all there; then the next one begins. */
+  whole(): Buffer | undefined {
+    const frame = this.#frame;
+    if (frame === undefined || this.#filled < frame.length) return undefined;
+    this.#frame = undefined;
+    this.#filled = 0;
+    this.#prefixFilled = 0;
+    return frame;
+  }
+}
+
 interface Outgoing {
   readonly resolve: (reply: WireReply) => void;
   readonly reject: (cause: Error) => void;
@@ -174,7 +212,7 @@ export class WirePeer {
   readonly #incoming = new Map<number, Incoming>();
   readonly #closed = Promise.withResolvers<void>();
   #nextCall = 1;
-  #pending: Buffer = Buffer.alloc(0);
+  readonly #arriving = new Arriving();
   #closedBy: Error | undefined;
   #drained: Promise<void> | undefined;
 
@@ -315,19 +353,19 @@ export class WirePeer {
   }
 
   #feed(data: Buffer): void {
-    this.#pending = this.#pending.length === 0 ? data : Buffer.concat([this.#pending, data]);
-    while (this.#pending.length >= 4 && this.#closedBy === undefined) {
-      const length = this.#pending.readUInt32BE(0);
-      if (length < HEADER_BYTES - 4 || length > MAX_FRAME_BYTES) {
+    for (let at = 0; at < data.length && this.#closedBy === undefined; ) {
+      at += this.#arriving.take(data, at);
+      const { length } = this.#arriving;
+      if (
+        length !== undefined &&
+        (length < HEADER_BYTES - LENGTH_BYTES || length > MAX_FRAME_BYTES)
+      ) {
         this.#malformed(`a frame of ${length} bytes`);
         return;
       }
-      if (this.#pending.length < 4 + length) return;
-      const kind = this.#pending.readUInt8(4);
-      const call = this.#pending.readUInt32BE(5);
-      const payload = this.#pending.subarray(HEADER_BYTES, 4 + length);
-      this.#pending = this.#pending.subarray(4 + length);
-      this.#receive(kind, call, payload);
+      const frame = this.#arriving.whole();
+      if (frame !== undefined)
+        this.#receive(frame.readUInt8(0), frame.readUInt32BE(1), frame.subarray(5));
     }
   }
 
@@ -374,7 +412,7 @@ export class WirePeer {
         this.#fail(call, decodeError(parseObject(payload)));
         return;
       case KIND.DOWN_CHUNK:
-        if (outgoing !== undefined && !outgoing.inbox.push(new Uint8Array(payload))) {
+        if (outgoing !== undefined && !outgoing.inbox.push(bytesOf(payload))) {
           this.#malformed('more chunks than its window');
         }
         return;
@@ -382,7 +420,7 @@ export class WirePeer {
         outgoing?.inbox.finish();
         return;
       case KIND.UP_CHUNK:
-        if (incoming !== undefined && !incoming.inbox.push(new Uint8Array(payload))) {
+        if (incoming !== undefined && !incoming.inbox.push(bytesOf(payload))) {
           this.#malformed('more chunks than its window');
         }
         return;
@@ -473,15 +511,13 @@ export class WirePeer {
   /** Resolves when the stream has room again. */
   #send(kind: Kind, call: number, payload: Uint8Array): Promise<void> {
     if (this.#closedBy !== undefined || this.#stream.destroyed) return Promise.resolve();
-    const header = Buffer.alloc(HEADER_BYTES);
-    header.writeUInt32BE(HEADER_BYTES - 4 + payload.length, 0);
-    header.writeUInt8(kind, 4);
-    header.writeUInt32BE(call, 5);
-    this.#stream.cork();
-    this.#stream.write(header);
     // A copy: the caller may reuse its buffer before the kernel has taken the bytes.
-    const hasRoom = this.#stream.write(Buffer.from(payload));
-    this.#stream.uncork();
+    const frame = Buffer.allocUnsafeSlow(HEADER_BYTES + payload.length);
+    frame.writeUInt32BE(frame.length - LENGTH_BYTES, 0);
+    frame.writeUInt8(kind, 4);
+    frame.writeUInt32BE(call, 5);
+    frame.set(payload, HEADER_BYTES);
+    const hasRoom = this.#stream.write(frame);
     return hasRoom ? Promise.resolve() : this.#room();
   }
 
@@ -499,6 +535,11 @@ export class WirePeer {
     });
     return this.#drained;
   }
+}
+
+/** A frame has its memory for itself, so a chunk need not be copied out of it. */
+function bytesOf(payload: Buffer): Uint8Array {
+  return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength);
 }
 
 function parseObject(payload: Uint8Array): JsonObject {

@@ -19,8 +19,8 @@ export const PIECE_BYTES = 2040;
 export const SEGMENT_PREFIX_BYTES = 8;
 export const SEGMENT_BYTES = SEGMENT_PREFIX_BYTES + PIECE_BYTES;
 export const WRAPPED_BYTES = SEGMENT_BYTES + 8;
-/** Segments worked on between two turns of the event loop: 2 MiB, about 20 ms. */
-export const BATCH_SEGMENTS = 1024;
+/** Segments worked on between two turns of the event loop: 1 MiB, about 5 ms. Twice as many save 10 % and cost 5 MiB. */
+export const BATCH_SEGMENTS = 512;
 
 const BODY_MAGIC = fromUtf8('KEYARK-B');
 const SEAL_MAGIC = fromUtf8('KEYARK-S');

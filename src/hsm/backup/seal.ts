@@ -65,7 +65,7 @@ export interface Sealing {
 
 /**
  * The state is measured and frozen now and sealed while `body` is read; changes in between don't
- * reach it. About 25 ms a MiB, in turns of about 20 ms.
+ * reach it. About 15 ms a MiB, in turns of a batch.
  * @throws Broken when the state does not fit the format (1 GiB; docs/formats/backup-v1.md, Limits).
  */
 export function sealState(input: SealInput): Sealing {
