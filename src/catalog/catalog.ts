@@ -53,6 +53,8 @@ export interface CatalogReader {
   clustersDue(now: EpochMs, limit: number): readonly Cluster[];
   /** Clusters whose `nextReviewAt` has come, earliest first. */
   clustersToReview(now: EpochMs, limit: number): readonly Cluster[];
+  /** Not DELETED ones that were made from this backup. */
+  clustersMadeFrom(id: BackupId): readonly Cluster[];
   hsm(id: HsmId): Hsm | undefined;
   /** Not DELETED ones, oldest first. */
   hsmsOf(clusterId: ClusterId): readonly Hsm[];
@@ -66,6 +68,10 @@ export interface CatalogReader {
   backupsToPurge(now: EpochMs, limit: number): readonly PendingBackup[];
   /** READY copies whose own retention has ended, earliest first. */
   backupsToExpire(now: EpochMs, limit: number): readonly ReadyBackup[];
+  /** Whatever was ever held and is not DELETED, oldest first: holds that ended are among them. */
+  heldBackups(): readonly Backup[];
+  /** Whether another READY backup of the same cluster is anywhere, copies in all regions included. */
+  hasOtherReady(backup: Pick<Backup, 'id' | 'clusterId'>): boolean;
   /** The READY backup of the cluster that was created last: order of creation, whatever the clocks said. */
   newestReady(clusterId: ClusterId): ReadyBackup | undefined;
   /** Subnet id → availability zone, as first seen in this scope. */

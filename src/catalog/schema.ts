@@ -136,6 +136,11 @@ const STEPS: readonly string[] = [
   update backups set removal = '{"kind":"asked","why":"asked for","by":"keyark"}'
     where state = 'PENDING_DELETION';
   `,
+  `
+  create index clusters_by_source
+    on clusters (source_backup_id, id) where source_backup_id is not null;
+  create index backups_held on backups (created_at, id) where holds <> '[]';
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

@@ -176,6 +176,12 @@ class Reader implements CatalogReader {
     return this.statements.all({ sql, params: [now, limit] }).map(clusterOf);
   }
 
+  clustersMadeFrom(id: BackupId): readonly Cluster[] {
+    const sql = `select * from clusters indexed by clusters_by_source
+      where source_backup_id = ? and state <> 'DELETED' order by id`;
+    return this.statements.all({ sql, params: [id] }).map(clusterOf);
+  }
+
   hsm(id: HsmId): Hsm | undefined {
     return decoded(this.statements.get('select * from hsms where id = ?', id), hsmOf);
   }
@@ -232,6 +238,18 @@ class Reader implements CatalogReader {
       .all({ sql, params: [now, limit] })
       .map(backupOf)
       .filter(isReady);
+  }
+
+  heldBackups(): readonly Backup[] {
+    const sql = `select * from backups indexed by backups_held
+      where holds <> '[]' and state <> 'DELETED' order by created_at, id`;
+    return this.statements.all({ sql, params: [] }).map(backupOf);
+  }
+
+  hasOtherReady({ id, clusterId }: Pick<Backup, 'id' | 'clusterId'>): boolean {
+    const sql = `select 1 from backups indexed by backups_newest
+      where cluster_id = ? and state = 'READY' and id <> ? limit 1`;
+    return this.statements.get(sql, clusterId, id) !== undefined;
   }
 
   newestReady(clusterId: ClusterId): ReadyBackup | undefined {

@@ -22,18 +22,20 @@ import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import { recoverClusters } from '../../src/clusters/recover.ts';
 import { Roots } from '../../src/host/roots.ts';
 import { Background } from '../../src/kernel/background.ts';
-import type { Clock } from '../../src/kernel/clock.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import { Serial } from '../../src/kernel/serial.ts';
-import type { EpochMs, JsonObject } from '../../src/kernel/types.ts';
+import type { JsonObject } from '../../src/kernel/types.ts';
 import { WirePeer } from '../../src/kernel/wire.ts';
 import type { Kms } from '../../src/kms/kms.ts';
 import { LocalKms } from '../../src/kms/local.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
 import { FolderVault } from '../../src/vault/folder.ts';
 import type { Vault } from '../../src/vault/vault.ts';
+import { FakeClock } from './fake-clock.ts';
 import { InProcessFleet } from './in-process-fleet.ts';
+
+export { FakeClock };
 
 export const SCOPE: Scope = { account: '000012345678', region: 'us-east-1' };
 export const CALLER: Caller = { ...SCOPE, principal: `arn:aws:iam::${SCOPE.account}:root` };
@@ -65,38 +67,6 @@ export class Faults {
   reset(failAt?: number): void {
     this.seen.length = 0;
     this.failAt = failAt;
-  }
-}
-
-/** Time stands still until a test moves it; whoever sleeps then wakes in order. */
-export class FakeClock implements Clock {
-  #now = 1_800_000_000_000;
-  readonly #sleepers = new Set<{ readonly until: number; readonly wake: () => void }>();
-  // A plain number of milliseconds is what EpochMs brands.
-  now = (): EpochMs => this.#now as EpochMs;
-
-  advance(ms: number): void {
-    this.#now += ms;
-    for (const sleeper of [...this.#sleepers].sort((a, b) => a.until - b.until)) {
-      if (sleeper.until <= this.#now) sleeper.wake();
-    }
-  }
-
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const sleeper = {
-        until: this.#now + ms,
-        wake: () => {
-          this.#sleepers.delete(sleeper);
-          resolve();
-        },
-      };
-      this.#sleepers.add(sleeper);
-      signal?.addEventListener('abort', () => {
-        this.#sleepers.delete(sleeper);
-        reject(signal.reason);
-      });
-    });
   }
 }
 
@@ -134,7 +104,7 @@ export class World implements AsyncDisposable {
         this.changes.push({ clusterId, generation }),
       ),
     );
-    this.#rawVault = new FolderVault({ folder: join(folder, 'vault') });
+    this.#rawVault = new FolderVault({ folder: join(folder, 'vault'), clock });
     this.#rawKms = new LocalKms({ folder: join(folder, 'kms'), region: SCOPE.region });
   }
 
@@ -184,6 +154,7 @@ export class World implements AsyncDisposable {
     return {
       vault: {
         kind: vault.kind,
+        holdsBind: vault.holdsBind,
         put: async (name, body) => {
           at('vault.put');
           const stored = await vault.put(name, body);
@@ -194,11 +165,29 @@ export class World implements AsyncDisposable {
           at('vault.get');
           return vault.get(name);
         },
-        stat: (name) => vault.stat(name),
-        list: (prefix) => vault.list(prefix),
+        stat: async (name) => {
+          at('vault.stat');
+          return await vault.stat(name);
+        },
+        list: (prefix) => {
+          at('vault.list');
+          return vault.list(prefix);
+        },
         remove: async (name) => {
           at('vault.remove');
           await vault.remove(name);
+        },
+        hold: async (name, terms) => {
+          at('vault.hold');
+          await vault.hold(name, terms);
+        },
+        lift: async (name) => {
+          at('vault.lift');
+          await vault.lift(name);
+        },
+        heldBy: async (name) => {
+          at('vault.heldBy');
+          return await vault.heldBy(name);
         },
         recover: () => vault.recover(),
       },
