@@ -1,6 +1,13 @@
 /** The face of `backups/`: what the API, clusters and the keeper may ask. One verb a file behind it. */
 import type { Caller } from '../access/caller.ts';
-import type { BackupQuery, Catalog, Page, PageRequest, Scope } from '../catalog/catalog.ts';
+import type {
+  BackupQuery,
+  Catalog,
+  CatalogWriter,
+  Page,
+  PageRequest,
+  Scope,
+} from '../catalog/catalog.ts';
 import type { Cluster, Hsm } from '../clusters/cluster.ts';
 import type { Fleet, HsmHandle } from '../fleet/fleet.ts';
 import type { OpenOutcome } from '../hsm/protocol.ts';
@@ -14,10 +21,14 @@ import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import type { Backup, BackupCause, ReadyBackup, Removal } from './backup.ts';
 import { type DrillOutcome, drillBackup } from './drill.ts';
-import { duePurges, purgeBackup } from './purge.ts';
+import { type HeldBackup, heldNow, liftHold, setHold, settleHolds } from './hold.ts';
+import { type HoldTerms, refuseHeld } from './holds.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { recoverBackups } from './recover.ts';
 import { markDeleted, markUndeleted } from './remove.ts';
 import { restoreBackup } from './restore.ts';
+import { type Fate, type RetentionPolicy, withExpiry, withOwnRetention } from './retention.ts';
+import { clusterFates, tellMarked } from './review.ts';
 import type { StorageOf } from './storage.ts';
 import { takeBackup } from './take.ts';
 
@@ -41,7 +52,7 @@ export interface Backups {
     target: { cluster: Cluster; hsm: Hsm; handle: HsmHandle; isClone: boolean },
   ): Promise<OpenOutcome>;
   remove(caller: Caller, id: BackupId): Promise<Backup>;
-  undelete(scope: Scope, id: BackupId): Promise<Backup>;
+  undelete(caller: Caller, id: BackupId): Promise<Backup>;
   modifyNeverExpires(scope: Scope, id: BackupId, neverExpires: boolean): Promise<Backup>;
   /** Tries a READY backup on a throw-away HSM, by default one of the same maker and owner. */
   drill(
@@ -49,14 +60,20 @@ export interface Backups {
     id: BackupId,
     roots?: { maker?: string; owner?: string },
   ): Promise<DrillOutcome>;
-  /** Destroys what has been PENDING_DELETION for seven days. */
+  /** Gives a copy a retention of its own, counted from the copying; undefined takes it away. */
+  modifyRetention(scope: Scope, id: BackupId, days: number | undefined): Promise<Backup>;
+  /** Enforced in the vault too. @throws Refused `WrongState` `[HELD]`, `InvalidRequest`. */
+  hold(caller: Caller, id: BackupId, terms: HoldTerms, why: string): Promise<Backup>;
+  /** Ends a legal hold; one with a date ends by its date only. */
+  liftHold(caller: Caller, id: BackupId): Promise<Backup>;
+  held(scope: Scope): Promise<readonly HeldBackup[]>;
+  /** When each of a cluster's READY backups would go by itself, and why; copies elsewhere are not among them. */
+  fates(scope: Scope, clusterId: ClusterId): readonly Fate[];
+  /** Does what age makes due: retention, thinning, the end of the seven days. Bounded; one at a time. */
   purgeDue(): Promise<void>;
   /** Once, at start, before anything else. */
   recover(): Promise<void>;
 }
-
-/** What one look takes on; the rest waits for the next. */
-const PURGES_A_TURN = 100;
 
 export interface BackupsDeps {
   readonly catalog: Catalog;
@@ -66,12 +83,16 @@ export interface BackupsDeps {
   readonly random: Random;
   readonly events: Events;
   readonly background: Background;
+  /** The time by which something may go for good; undefined while there is none. */
+  readonly watch: { trustedNow(): EpochMs | undefined };
+  readonly retention: RetentionPolicy;
 }
 
 export function createBackups(deps: BackupsDeps): Backups {
-  const { catalog, clock } = deps;
-  /** One turn per cluster for taking, one per backup for deletion, undo and purge. */
+  const { catalog, clock, events } = deps;
+  /** One turn per cluster for taking, one per backup for deletion, undo, holds and purge. */
   const turns = new Serial();
+  const housekeeping = new Housekeeping({ ...deps, turns, policy: deps.retention });
 
   const take: Backups['take'] = (clusterId, cause, options = {}) =>
     turns.run(clusterId, async () => {
@@ -95,11 +116,16 @@ export function createBackups(deps: BackupsDeps): Backups {
   ): Promise<Backup> =>
     turns.run(id, async () =>
       catalog.transact((writer) => {
-        const changed = decide(ownBackup(writer.backup(id), scope, id), clock.now());
+        const changed = withExpiry(decide(ownBackup(writer.backup(id), scope, id), clock.now()));
         writer.putBackup(changed);
+        lookSoon(writer, changed, clock.now());
         return changed;
       }),
     );
+  const findOwn =
+    (scope: Scope, id: BackupId) =>
+    (reader: { backup(id: BackupId): Backup | undefined }): Backup =>
+      ownBackup(reader.backup(id), scope, id);
 
   return {
     describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
@@ -127,9 +153,39 @@ export function createBackups(deps: BackupsDeps): Backups {
       });
     },
     restore: (backup, target) => restoreBackup(deps, backup, target),
-    remove: (caller, id) =>
-      change(caller, id, (backup, now) => markDeleted(backup, now, askedBy(caller))),
-    undelete: (scope, id) => change(scope, id, markUndeleted),
+    async remove(caller, id) {
+      const deleted = await change(caller, id, (backup, now) => {
+        // By a clock that stepped no hold has ended.
+        if (deps.watch.trustedNow() === undefined) refuseHeld(backup, BEFORE_ALL_TIME);
+        return markDeleted(backup, now, askedBy(caller));
+      });
+      if (deleted.state === 'PENDING_DELETION') tellMarked(events, deleted);
+      return deleted;
+    },
+    async undelete(caller, id) {
+      const ready = await change(caller, id, markUndeleted);
+      const { clusterId } = ready;
+      events.emit({ kind: 'backupUndeleted', backupId: id, clusterId, by: caller.principal });
+      return ready;
+    },
+    modifyRetention: (scope, id, days) =>
+      change(scope, id, (backup) => withOwnRetention(backup, days)),
+    hold: (caller, id, terms, why) =>
+      turns.run(id, () => setHold(deps, findOwn(caller, id), { terms, why, by: caller.principal })),
+    async liftHold(caller, id) {
+      const free = await turns.run(id, () => liftHold(deps, findOwn(caller, id), caller.principal));
+      catalog.transact((writer) => lookSoon(writer, free, clock.now()));
+      return free;
+    },
+    held: async (scope) => (await heldNow(deps)).filter(({ backup }) => isIn(backup, scope)),
+    fates: (scope, clusterId) =>
+      catalog.read((reader) => {
+        const cluster = reader.cluster(clusterId);
+        if (cluster === undefined || !isIn(cluster, scope)) {
+          throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
+        }
+        return clusterFates(reader, clusterId, clock.now(), deps.retention) ?? [];
+      }),
     modifyNeverExpires: (scope, id, neverExpires) =>
       change(scope, id, (backup) => {
         if (backup.state !== 'READY') {
@@ -138,7 +194,9 @@ export function createBackups(deps: BackupsDeps): Backups {
             `${id} is ${backup.state}; only a READY backup can be set to never expire.`,
           );
         }
-        return { ...backup, neverExpires };
+        // Both are changes of its policy, which end what protected it from the last one.
+        const { sparedUntil: _spared, ...rest } = backup;
+        return { ...rest, neverExpires };
       }),
     async drill(scope, id, roots = {}) {
       const backup = ownBackup(
@@ -152,20 +210,21 @@ export function createBackups(deps: BackupsDeps): Backups {
       const storage = deps.storageOf(backup.region);
       return await drillBackup({ fleet: deps.fleet, storage }, backup, roots);
     },
-    async purgeDue() {
-      const pending = catalog.read((reader) => reader.backupsToPurge(clock.now(), PURGES_A_TURN));
-      for (const due of pending) {
-        await turns.run(due.id, async () => {
-          const [current] = duePurges(
-            catalog.read((reader) => [reader.backup(due.id)].filter((row) => row !== undefined)),
-            clock.now(),
-          );
-          if (current !== undefined) await purgeBackup(deps, current);
-        });
-      }
+    purgeDue: () => housekeeping.run(),
+    async recover() {
+      await recoverBackups(deps);
+      await settleHolds(deps);
     },
-    recover: () => recoverBackups(deps),
   };
+}
+
+/** A time by which every hold stands. */
+const BEFORE_ALL_TIME = 0 as EpochMs;
+
+/** What becomes of a backup depends on it and on its neighbours: the cluster is looked at next. */
+function lookSoon(writer: CatalogWriter, { clusterId }: Backup, now: EpochMs): void {
+  const cluster = writer.cluster(clusterId);
+  if (cluster !== undefined) writer.putCluster({ ...cluster, nextReviewAt: now });
 }
 
 const askedBy = ({ principal }: Caller): Removal => ({

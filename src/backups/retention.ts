@@ -8,6 +8,7 @@
  * - Holds, `NeverExpires` and a fresh undo come before all of it.
  */
 import { DAY_MS, isoTime, MINUTE_MS } from '../kernel/clock.ts';
+import { Refused } from '../kernel/errors.ts';
 import type { BackupId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Backup, Removal } from './backup.ts';
@@ -52,6 +53,8 @@ export interface ClusterBackups {
   readonly neededFor: (id: BackupId) => string | undefined;
 }
 
+const MIN_DAYS = 7;
+const MAX_DAYS = 379;
 /** How long until something under way is asked again whether it still needs a backup. */
 const ASK_AGAIN_MS = 10 * MINUTE_MS;
 /** The last moment that a date can express: never, for an index. */
@@ -139,6 +142,40 @@ export function withExpiry(backup: Backup): Backup {
   const fate = fateOfCopy(backup);
   const expiresAt = fate.what === 'kept' ? NEVER : fate.at;
   return { ...backup, ownRetention: { ...backup.ownRetention, expiresAt } };
+}
+
+/**
+ * A copy with a retention of its own, or without one again.
+ * @throws Refused `WrongState` unless a READY copy; `InvalidRequest` outside 7 to 379 days.
+ */
+export function withOwnRetention(backup: Backup, days: number | undefined): Backup {
+  if (backup.copy === undefined) {
+    throw new Refused(
+      'WrongState',
+      `${backup.id} is no copy: it follows the retention of ${backup.clusterId}, which ModifyCluster changes. Nothing was changed.`,
+    );
+  }
+  if (backup.state !== 'READY') {
+    throw new Refused(
+      'WrongState',
+      `${backup.id} is ${backup.state}; only a READY copy can be given a retention. Nothing was changed.`,
+    );
+  }
+  const { ownRetention: _old, sparedUntil: _spared, ...rest } = backup;
+  if (days === undefined) return rest;
+  // The time is `withExpiry`'s to say.
+  return { ...rest, ownRetention: { days: checkDays(days), expiresAt: NEVER } };
+}
+
+/** @throws Refused `InvalidRequest`. For what is asked for; stored values may be larger and are honoured. */
+export function checkDays(days: number): number {
+  if (!Number.isInteger(days) || days < MIN_DAYS || days > MAX_DAYS) {
+    throw new Refused(
+      'InvalidRequest',
+      `A retention of ${days} days is not possible; choose ${MIN_DAYS} to ${MAX_DAYS}.`,
+    );
+  }
+  return days;
 }
 
 /** Not later than anything that can happen to this backup by itself: for the time of the next review. */

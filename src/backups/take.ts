@@ -11,6 +11,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { assert } from '../kernel/errors.ts';
 import { newBackupId } from '../kernel/ids.ts';
 import type { Random } from '../kernel/random.ts';
+import type { EpochMs } from '../kernel/types.ts';
 import { encryptStream, sealSmall } from '../kms/envelope.ts';
 import { encodeOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
@@ -20,6 +21,7 @@ import { PARTS } from './parts.ts';
 import { proveBackup, startDrill } from './prove.ts';
 import { removeStored } from './purge.ts';
 import { contextOf } from './restore.ts';
+import { earliestEnd, NEVER } from './retention.ts';
 import { nextAfterSuccess } from './schedule.ts';
 import type { RegionStorage, StorageOf } from './storage.ts';
 
@@ -135,15 +137,21 @@ async function sealAndStore(
 /** READY, the next due time and the end of all failures are one fact. */
 function recordFact(deps: TakeDeps, ready: ReadyBackup): ReadyBackup {
   deps.catalog.transact((writer) => {
+    const before = writer.newestReady(ready.clusterId);
     writer.putBackup(ready);
     const cluster = writer.cluster(ready.clusterId);
-    if (cluster !== undefined && cluster.state !== 'DELETED') {
-      writer.putCluster({
-        ...cluster,
-        nextBackupAt: nextAfterSuccess(ready.createdAt),
-        backupFailures: 0,
-      });
-    }
+    if (cluster === undefined) return;
+    const nextReviewAt = nextReview(cluster, ready, before);
+    writer.putCluster(
+      cluster.state === 'DELETED'
+        ? { ...cluster, nextReviewAt }
+        : {
+            ...cluster,
+            nextReviewAt,
+            nextBackupAt: nextAfterSuccess(ready.createdAt),
+            backupFailures: 0,
+          },
+    );
   });
   deps.events.emit({
     kind: 'backupProven',
@@ -154,6 +162,17 @@ function recordFact(deps: TakeDeps, ready: ReadyBackup): ReadyBackup {
     storedBytes: ready.archive.storedBytes,
   });
   return ready;
+}
+
+/** The one that was the newest until now is an ordinary backup from here on. */
+function nextReview(
+  { nextReviewAt = NEVER, retentionDays }: Cluster,
+  ready: ReadyBackup,
+  before: ReadyBackup | undefined,
+): EpochMs {
+  const ends = [ready, before ?? ready].map((backup) => earliestEnd(backup, retentionDays));
+  // The least of several times is a time.
+  return Math.min(nextReviewAt, ...ends) as EpochMs;
 }
 
 async function recordFailure(

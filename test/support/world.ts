@@ -29,6 +29,7 @@ import type { JsonObject } from '../../src/kernel/types.ts';
 import { WirePeer } from '../../src/kernel/wire.ts';
 import type { Kms } from '../../src/kms/kms.ts';
 import { LocalKms } from '../../src/kms/local.ts';
+import { ClockWatch } from '../../src/ops/clock-watch.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
 import { FolderVault } from '../../src/vault/folder.ts';
 import type { Vault } from '../../src/vault/vault.ts';
@@ -84,6 +85,7 @@ export class World implements AsyncDisposable {
   backups!: Backups;
   clusters!: Clusters;
   deps!: ClusterDeps;
+  watch!: ClockWatch;
 
   static async open(): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'ka-world-'));
@@ -143,7 +145,19 @@ export class World implements AsyncDisposable {
       events,
       background,
     };
-    this.backups = createBackups({ ...shared, storageOf: () => this.storage });
+    this.watch = new ClockWatch({
+      catalog: this.catalog,
+      machine: clock,
+      uptime: clock.uptime,
+      aheadMs: () => 0,
+      events,
+    });
+    this.backups = createBackups({
+      ...shared,
+      storageOf: () => this.storage,
+      watch: this.watch,
+      retention: { thinning: true },
+    });
     this.deps = { ...shared, backups: this.backups, turns: new Serial() };
     this.clusters = createClusters(this.deps);
   }
