@@ -29,6 +29,7 @@ import { ClockWatch } from './ops/clock-watch.ts';
 import type { Events } from './ops/events.ts';
 import { Rehearsal } from './ops/rehearsal.ts';
 import { createStatus } from './ops/status.ts';
+import { createTimeFacts } from './ops/time-facts.ts';
 import { FolderVault } from './vault/folder.ts';
 
 /** How long work under way may take to end in order. */
@@ -149,7 +150,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     random,
     regions: config.regions,
     readiness: native.readiness,
-    native,
+    native: { ...native, time: createTimeFacts({ clock, watch, rehearsal }) },
   });
 
   for (const { vault } of storage.values()) await vault.recover();

@@ -7,10 +7,14 @@ import type { Random } from './kernel/random.ts';
 
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
-/** Linux counts sleep in; a machine that does not say which start this is counts each process as one. */
+/** Linux counts sleep in. Where a machine does not say which start this is, each process counts as one. */
 export function machineUptime(random: Random): Uptime {
-  const bootId = bootIdOf() ?? `process ${toHex(random.bytes(8))}`;
-  return { bootId: () => bootId, elapsedMs: () => Math.round(uptime() * 1000) };
+  const upMs = (): number => Math.round(uptime() * 1000);
+  const bootId = bootIdOf();
+  if (bootId !== undefined) return { bootId: () => bootId, elapsedMs: upMs };
+  const startedMs = upMs();
+  const processId = `process ${toHex(random.bytes(8))}`;
+  return { bootId: () => processId, elapsedMs: () => upMs() - startedMs };
 }
 
 function bootIdOf(): string | undefined {

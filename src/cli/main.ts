@@ -9,10 +9,12 @@ import { Failed, Refused } from '../kernel/errors.ts';
 import { systemRandom } from '../kernel/random.ts';
 import { addAws } from './commands/aws.ts';
 import { addBackup } from './commands/backup.ts';
+import { addClock } from './commands/clock.ts';
 import { addCluster } from './commands/cluster.ts';
 import { addConfig } from './commands/config.ts';
 import { addDemo } from './commands/demo.ts';
 import { addEnv } from './commands/env.ts';
+import { addHold } from './commands/hold.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
 import { addKey } from './commands/key.ts';
@@ -37,11 +39,13 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addAws,
   addCluster,
   addBackup,
+  addHold,
   addUser,
   addKey,
   addHsmInfo,
   addUnlock,
   addHost,
+  addClock,
   addConfig,
 ];
 

@@ -54,7 +54,8 @@ export function judge(base: Sample, seenAt: EpochMs, now: Sample): Verdict {
       ? stepped(byMs, 'while the machine ran')
       : { kind: 'steady' };
   }
-  const awayMs = now.at - seenAt;
+  // Where the clock puts the machine's start: what has passed since then is the uptime's word.
+  const awayMs = now.at - now.upMs - seenAt;
   const isBelievable = awayMs >= -TOLERATED_MS && awayMs <= LONGEST_OFF_MS;
   return isBelievable ? { kind: 'restarted' } : stepped(awayMs, 'while the machine was off');
 }

@@ -11,6 +11,7 @@ import type { Vault } from '../vault/vault.ts';
 import type { ClockWatch } from './clock-watch.ts';
 import type { Rehearsal } from './rehearsal.ts';
 import { survival } from './survival.ts';
+import { renderStep } from './time-facts.ts';
 
 const LIVE_STATES = [
   'UNINITIALIZED',
@@ -44,7 +45,7 @@ interface ClusterStatus {
   readonly nextBackupAt: number | null;
 }
 
-export function createStatus(deps: StatusDeps): NativeFacts & {
+export function createStatus(deps: StatusDeps): Omit<NativeFacts, 'time'> & {
   readiness(): Promise<readonly { part: string; problem?: string }[]>;
 } {
   return {
@@ -93,7 +94,6 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
 /** What colours everything else that a status says. */
 function marks(deps: StatusDeps, scope: Scope): JsonObject {
   const { catalog, clock, rehearsal, watch } = deps;
-  const step = watch.step();
   const held = catalog
     .read((reader) => reader.heldBackups())
     .filter(({ account, region }) => account === scope.account && region === scope.region)
@@ -103,11 +103,7 @@ function marks(deps: StatusDeps, scope: Scope): JsonObject {
   return {
     IsRehearsal: rehearsal.isRehearsal,
     AheadSeconds: rehearsal.isRehearsal ? rehearsal.aheadMs / 1000 : undefined,
-    ClockStep: step && {
-      BySeconds: step.byMs / 1000,
-      How: step.how,
-      FoundAt: step.foundAt / 1000,
-    },
+    ClockStep: renderStep(watch.step()),
     Holds: {
       Backups: held,
       // One folder is enough to make the promise the weaker one.

@@ -124,6 +124,10 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     undelete: record('undelete', Promise.resolve(BACKUP)),
     modifyNeverExpires: record('modifyNeverExpires', Promise.resolve(BACKUP)),
     drill: record('drill', Promise.resolve({ opened: false, why: 'another owner' } as const)),
+    hold: record('hold', Promise.resolve(BACKUP)),
+    liftHold: record('liftHold', Promise.resolve(BACKUP)),
+    held: record('held', Promise.resolve([])),
+    modifyRetention: record('modifyBackupRetention', Promise.resolve(BACKUP)),
     ...options.backups,
   };
   return { clusters, backups };
@@ -141,6 +145,12 @@ export async function stand(options: StandOptions = {}): Promise<Stand> {
     regions: [REGION],
     readiness: async () => [],
     native: {
+      time: {
+        isRehearsal: false,
+        clock: () => ({}),
+        confirm: () => ({}),
+        advance: () => ({}),
+      },
       status: async () => ({ Roots: 'evaluation' }),
       clusterDoor: async () => ({
         clusterId: CLUSTER.id,

@@ -8,11 +8,14 @@ import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
 import { chooseCluster } from '../officers.ts';
 import { waitFor } from '../wait.ts';
+import { addBackupRemoval } from './backup-removal.ts';
 
 const TAKE_MS = 10 * MINUTE_MS;
 
 export function addBackup(program: Command, context: Context): void {
-  const backup = program.command('backup').description('backups: list, take, proof');
+  const backup = program
+    .command('backup')
+    .description('backups: list, take, proof, delete and bring back');
 
   const list = backup
     .command('list')
@@ -55,6 +58,8 @@ export function addBackup(program: Command, context: Context): void {
     if (hasOption(proof, 'json')) context.print.json(answer);
     else printProof(context, answer);
   });
+
+  addBackupRemoval(backup, context);
 }
 
 async function untilReady(context: Context, client: Client, id: string): Promise<JsonObject> {
@@ -86,7 +91,8 @@ function printProof({ print }: Context, answer: JsonObject): void {
   const tried = listOf(objectOf(statement, 'exercised'), 'tried').filter(
     (kind) => numberOf(kind, 'present') > 0,
   );
-  print.line(`${textOf(answer, 'BackupId')} is proven:`);
+  const mark = answer['IsRehearsal'] === true ? 'REHEARSAL  ' : '';
+  print.line(`${mark}${textOf(answer, 'BackupId')} is proven:`);
   print.line(
     `  opened on HSM ${textOf(statement, 'drillSerial')}, which was wiped afterwards: ` +
       `${numberOf(counts, 'users')} users, ${numberOf(counts, 'keys')} keys, state digest equal`,
