@@ -154,9 +154,10 @@ export function createBackups(deps: BackupsDeps): Backups {
     },
     restore: (backup, target) => restoreBackup(deps, backup, target),
     async remove(caller, id) {
+      const isClockTrusted = deps.watch.trustedNow() !== undefined;
       const deleted = await change(caller, id, (backup, now) => {
         // By a clock that stepped no hold has ended.
-        if (deps.watch.trustedNow() === undefined) refuseHeld(backup, BEFORE_ALL_TIME);
+        if (!isClockTrusted) refuseHeld(backup, BEFORE_ALL_TIME);
         return markDeleted(backup, now, askedBy(caller));
       });
       if (deleted.state === 'PENDING_DELETION') tellMarked(events, deleted);
