@@ -15,7 +15,7 @@ import { expireCopies, reviewClusters } from './review.ts';
 import type { StorageOf } from './storage.ts';
 
 /** What one look takes on; the rest waits for the next. */
-const PURGES_A_TURN = 100;
+const PURGES_A_TURN = 20;
 const LONGEST_WAIT_MS = HOUR_MS;
 
 export interface HousekeepingDeps {

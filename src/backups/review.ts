@@ -61,7 +61,7 @@ export function clusterFates(
   );
   const facts: ClusterBackups = {
     retentionDays: cluster.retentionDays,
-    ready: reader.readyBackupsOf(cluster),
+    ready: reader.retentionFactsOf(cluster),
     newest: reader.newestReady(id)?.id,
     neededFor: (backup) =>
       copying.has(backup) ? 'a copy of it is under way' : neededByClone(reader, backup),

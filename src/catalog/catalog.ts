@@ -6,6 +6,7 @@
  * Law: `put…` replaces the whole row; `create…` throws Refused `Conflict` when the id exists.
  */
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
+import type { RetentionFacts } from '../backups/retention.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
@@ -64,6 +65,8 @@ export interface CatalogReader {
   backupsIn(states: readonly BackupState[]): readonly Backup[];
   /** A cluster's READY backups in its own region, oldest first; copies elsewhere are not among them. */
   readyBackupsOf(cluster: Pick<Cluster, 'id' | 'region'>): readonly ReadyBackup[];
+  /** The same backups, but only what retention judges by: no archive, no proof. */
+  retentionFactsOf(cluster: Pick<Cluster, 'id' | 'region'>): readonly RetentionFacts[];
   /** PENDING_DELETION whose `purgeAt` has come, earliest first. */
   backupsToPurge(now: EpochMs, limit: number): readonly PendingBackup[];
   /** READY copies whose own retention has ended, earliest first. */

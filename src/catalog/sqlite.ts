@@ -8,6 +8,7 @@ import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
+import type { RetentionFacts } from '../backups/retention.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import { assert, Failed, Refused } from '../kernel/errors.ts';
 import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
@@ -30,7 +31,9 @@ import {
   clusterValues,
   hsmOf,
   hsmValues,
+  RETENTION_COLUMNS,
   type Row,
+  retentionFactsOf,
   type Values,
 } from './rows.ts';
 import { upgrade } from './schema.ts';
@@ -220,6 +223,12 @@ class Reader implements CatalogReader {
       .all({ sql, params: [id, region] })
       .map(backupOf)
       .filter(isReady);
+  }
+
+  retentionFactsOf({ id, region }: Pick<Cluster, 'id' | 'region'>): readonly RetentionFacts[] {
+    const sql = `select ${RETENTION_COLUMNS} from backups indexed by backups_by_cluster_state
+      where cluster_id = ? and state = 'READY' and region = ? order by created_at, id`;
+    return this.statements.all({ sql, params: [id, region] }).map(retentionFactsOf);
   }
 
   backupsToPurge(now: EpochMs, limit: number): readonly PendingBackup[] {

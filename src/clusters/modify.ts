@@ -43,7 +43,10 @@ export function modifyRetention(
 
 /** A backup that was brought back is spared until somebody has had a say about the policy: now. */
 function endGrace(writer: CatalogWriter, cluster: Cluster): void {
-  for (const { sparedUntil, ...backup } of writer.readyBackupsOf(cluster)) {
-    if (sparedUntil !== undefined) writer.putBackup(backup);
+  for (const { id, sparedUntil } of writer.retentionFactsOf(cluster)) {
+    const backup = sparedUntil === undefined ? undefined : writer.backup(id);
+    if (backup?.state !== 'READY') continue;
+    const { sparedUntil: _ended, ...rest } = backup;
+    writer.putBackup(rest);
   }
 }

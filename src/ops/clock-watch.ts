@@ -3,7 +3,7 @@
  * retention and undo windows early, so the time of day is held against the machine's uptime, which
  * nobody can set; after a step nothing goes for good until an operator has looked and confirmed.
  *
- * What counts as a step, and why, is docs/decisions/0009.
+ * What counts as a step, and why, is docs/decisions/0013.
  */
 import type { Catalog } from '../catalog/catalog.ts';
 import { type Clock, DAY_MS, HOUR_MS, MINUTE_MS, type Uptime } from '../kernel/clock.ts';

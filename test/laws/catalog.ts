@@ -237,6 +237,25 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
       });
     });
 
+    it('gives retention the same facts as the whole row has', () => {
+      const backups = [
+        readyBackup(1),
+        readyBackup(2, { cause: 'changed', neverExpires: true, holds: [LEGAL] }),
+        readyBackup(3, { ...copiedUntil(8), sparedUntil: at(9), policy: '{}' }),
+      ];
+      write((writer) => {
+        for (const backup of [...backups, pendingBackup(4, 99)]) writer.createBackup(backup);
+        writer.createBackup(readyBackup(5, { region: 'eu-west-1' }));
+      });
+      catalog.read((reader) => {
+        const whole = reader.readyBackupsOf({ id: clusterId(1), region: SCOPE.region });
+        const facts = reader.retentionFactsOf({ id: clusterId(1), region: SCOPE.region });
+        assert.equal(facts.length, backups.length);
+        for (const [i, each] of facts.entries())
+          assert.deepEqual({ ...whole[i], ...each }, whole[i]);
+      });
+    });
+
     it('finds what a backup is held by, was made into, and whether it is the last', () => {
       write((writer) => {
         writer.createBackup(readyBackup(1, { holds: [LEGAL] }));
