@@ -2,8 +2,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { clusterFates } from '../src/backups/review.ts';
 import type { BackupQuery, Catalog } from '../src/catalog/catalog.ts';
 import { openCatalog } from '../src/catalog/sqlite.ts';
+import { MINUTE_MS } from '../src/kernel/clock.ts';
 import {
   at,
   backupId,
@@ -19,6 +21,9 @@ import type { Bench } from './run.ts';
 
 const CLUSTERS = Number(process.env['CLUSTERS'] ?? 10_000);
 const BACKUPS = CLUSTERS * 10;
+/** A cluster under constant change, beyond all other numbers. */
+const BUSY_N = 900_000_000;
+const BUSY = clusterId(BUSY_N);
 const BATCH = 5_000;
 const ROUNDS = 50;
 const PAGE = { limit: 50 };
@@ -69,6 +74,11 @@ function questions(catalog: Catalog) {
     '20 ids': page({ ids: some.map(backupId) }),
     'newest READY of a cluster': () => catalog.read((reader) => reader.newestReady(clusterId(5))),
     'clusters due': () => catalog.read((reader) => reader.clustersDue(at(1_100), 100)),
+    'clusters to review': () => catalog.read((reader) => reader.clustersToReview(at(1_100), 5)),
+    'copies to expire': () => catalog.read((reader) => reader.backupsToExpire(at(1_100), 50)),
+    'deletions to make final': () => catalog.read((reader) => reader.backupsToPurge(at(1_100), 20)),
+    'fates of 500 backups': () =>
+      catalog.read((reader) => clusterFates(reader, BUSY, at(1_100), { thinning: true })),
     'clusters of a network': () =>
       catalog.read((reader) => reader.clusters(SCOPE, { vpcIds: ['vpc-3'] }, PAGE)),
     'one backup written': () =>
@@ -77,6 +87,13 @@ function questions(catalog: Catalog) {
 }
 
 function fill(catalog: Catalog, clusters: number, backups: number): void {
+  catalog.transact((writer) => {
+    writer.createCluster(sampleCluster(BUSY_N));
+    for (let n = BUSY_N; n < BUSY_N + 500; n += 1) {
+      const createdAt = at(n * 5 * MINUTE_MS);
+      writer.createBackup(readyBackup(n, { clusterId: BUSY, cause: 'changed', createdAt }));
+    }
+  });
   const makers = [
     readyBackup,
     readyBackup,
@@ -86,7 +103,8 @@ function fill(catalog: Catalog, clusters: number, backups: number): void {
   for (let from = 0; from < Math.max(clusters, backups); from += BATCH) {
     catalog.transact((writer) => {
       for (let n = from; n < Math.min(from + BATCH, clusters); n += 1) {
-        writer.createCluster(sampleCluster(n, { nextBackupAt: at(n), vpcId: `vpc-${n % 50}` }));
+        const vpcId = `vpc-${n % 50}`;
+        writer.createCluster(sampleCluster(n, { nextBackupAt: at(n), nextReviewAt: at(n), vpcId }));
       }
       for (let n = from; n < Math.min(from + BATCH, backups); n += 1) {
         const make = makers[n % makers.length] ?? readyBackup;

@@ -26,13 +26,17 @@ import { retryRestores } from './clusters/restore-recover.ts';
 import { createRestores } from './clusters/restores.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { Background } from './kernel/background.ts';
-import { type Clock, SECOND_MS } from './kernel/clock.ts';
+import { type Clock, SECOND_MS, type Uptime } from './kernel/clock.ts';
 import { Refused } from './kernel/errors.ts';
+import { MovableClock } from './kernel/movable-clock.ts';
 import type { Random } from './kernel/random.ts';
 import { Serial } from './kernel/serial.ts';
 import { LocalKms } from './kms/local.ts';
+import { ClockWatch } from './ops/clock-watch.ts';
 import type { Events } from './ops/events.ts';
+import { Rehearsal } from './ops/rehearsal.ts';
 import { createStatus } from './ops/status.ts';
+import { createTimeFacts } from './ops/time-facts.ts';
 import { FolderVault } from './vault/folder.ts';
 
 /** How long work under way may take to end in order. */
@@ -57,7 +61,9 @@ export interface ServiceParts {
   /** A folder inside the data folder, made if missing, this user's alone. */
   readonly folder: (name: string) => string;
   readonly fleet: Fleet;
-  readonly clock: Clock;
+  /** What the service decides and records by: the machine's, or on a rehearsal one that runs ahead of it. */
+  readonly clock: Clock | MovableClock;
+  readonly machine: { readonly clock: Clock; readonly uptime: Uptime };
   readonly random: Random;
   readonly events: Events;
 }
@@ -73,19 +79,32 @@ export interface Service extends AsyncDisposable {
 }
 
 export async function composeService(config: ServiceConfig, parts: ServiceParts): Promise<Service> {
-  const { folder, fleet, clock, random, events } = parts;
+  const { folder, fleet, clock, machine, random, events } = parts;
   const background = new Background((name, cause) => {
     const message = cause instanceof Error ? `${name}: ${cause.stack ?? cause.message}` : name;
     events.emit({ kind: 'internalError', requestId: 'background', message });
   });
 
   const catalog = openCatalog({ folder: folder('catalog') });
+  // First of all: from here on the service's time is what it was at the end of the last run.
+  const rehearsal = new Rehearsal({
+    catalog,
+    events,
+    clock: clock instanceof MovableClock ? clock : undefined,
+  });
+  const watch = new ClockWatch({
+    catalog,
+    machine: machine.clock,
+    uptime: machine.uptime,
+    aheadMs: () => rehearsal.aheadMs,
+    events,
+  });
   const credentials = await Credentials.open({
     folder: folder('access'),
     random,
     account: config.account,
   });
-  const storage = openStorage(config.regions, folder);
+  const storage = openStorage(config.regions, folder, clock);
   const storageOf = (region: string): RegionStorage => {
     const found = storage.get(region);
     if (found === undefined) throw new Refused('NotFound', `${region} is not served here.`);
@@ -102,6 +121,8 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     random,
     events,
     background,
+    watch,
+    retention: { thinning: true },
   });
   const clusterDeps: ClusterDeps = {
     catalog,
@@ -134,6 +155,9 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     catalog,
     fleet,
     clock,
+    watch,
+    rehearsal,
+    holdsBind: () => [...storage.values()].map(({ vault }) => vault.holdsBind),
     places: { vault: folder('vault'), hsms: join(parts.data, 'host') },
     officersDoor: (clusterId) => join(parts.data, 'clusters', clusterId, 'officers.sock'),
   });
@@ -145,13 +169,14 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     copyRules: createRuleBook({ catalog, clock, random, regions }),
     access: credentials,
     events,
-    clock,
+    // Clients sign by real clocks, also on a rehearsal.
+    clock: machine.clock,
     random,
     once: new Once(catalog, clock),
     throttle: new Throttle(config.rates, clock),
     regions,
     readiness: native.readiness,
-    native,
+    native: { ...native, time: createTimeFacts({ clock, watch, rehearsal }) },
   });
 
   for (const { vault } of storage.values()) await vault.recover();
@@ -188,11 +213,12 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
 function openStorage(
   regions: readonly string[],
   folder: (name: string) => string,
+  clock: Clock,
 ): ReadonlyMap<string, RegionStorage> {
   const storage = new Map<string, RegionStorage>();
   for (const region of regions) {
     storage.set(region, {
-      vault: new FolderVault({ folder: join(folder('vault'), region) }),
+      vault: new FolderVault({ folder: join(folder('vault'), region), clock }),
       kms: new LocalKms({ folder: folder('kms'), region }),
     });
   }

@@ -21,24 +21,34 @@ export interface Owner {
 
 export interface DataFolder extends Disposable {
   readonly path: string;
+  /** Its service's time may be moved. Decided when the folder is made, for ever. */
+  readonly isRehearsal: boolean;
   /** A folder inside, 0700, made if missing; belongs to the control plane. */
   folder(name: string): string;
 }
 
 interface Marker {
   readonly version: number;
-  readonly createdAt: string;
+  readonly createdAt?: string;
+  /** Present and true, or absent: a folder is never unmarked. */
+  readonly rehearsal?: true;
 }
+
+/** What a folder has in it once a service ran on it, whatever became of its marker. */
+const TRACES = ['catalog', 'access', 'vault', 'kms', 'host'];
 
 /**
  * @param controlPlane whom the control plane's files belong to; undefined when nobody changes user.
- * @throws Refused `Conflict` when another process uses the folder, `WrongState` for a newer version.
+ * @param isRehearsal asks for a rehearsal's folder: a new one becomes one, an old one must be one. Without
+ *   it a folder is what it was made as.
+ * @throws Refused `Conflict` when another process uses the folder, `WrongState` for a newer version or
+ *   `[NOT_A_REHEARSAL]`.
  */
 export function openDataFolder(
   path: string,
-  options: { clock: Clock; pid: number; controlPlane?: Owner },
+  options: { clock: Clock; pid: number; controlPlane?: Owner; isRehearsal?: boolean },
 ): DataFolder {
-  const { controlPlane } = options;
+  const { controlPlane, isRehearsal: isAskedFor = false } = options;
   mkdirSync(path, { recursive: true, mode: 0o700 });
   if (controlPlane !== undefined) {
     chownSync(path, 0, controlPlane.gid);
@@ -48,10 +58,13 @@ export function openDataFolder(
     if (controlPlane !== undefined) chownSync(file, controlPlane.uid, controlPlane.gid);
     return file;
   };
-  checkVersion(path, options.clock, own);
+  const marker = readMarker(path) ?? createMarker(path, options.clock, isAskedFor, own);
+  const isRehearsal = marker.rehearsal === true;
+  if (isAskedFor && !isRehearsal) throw notARehearsal(path);
   const lock = takeLock(path, options, own);
   return {
     path,
+    isRehearsal,
     folder(name) {
       const folder = join(path, name);
       if (!existsSync(folder)) {
@@ -64,30 +77,57 @@ export function openDataFolder(
   };
 }
 
-function checkVersion(path: string, clock: Clock, own: (file: string) => string): void {
+/** Undefined for a new folder. @throws Refused for a newer version; Failed `START` for a damaged file. */
+function readMarker(path: string): Marker | undefined {
   const file = join(path, 'keyark.json');
-  if (!existsSync(file)) {
-    const marker: Marker = { version: DATA_VERSION, createdAt: isoTime(clock.now()) };
-    writeFileSync(file, `${JSON.stringify(marker)}\n`, { mode: 0o644, flush: true });
-    own(file);
-    return;
-  }
-  const version = versionIn(file);
-  if (version > DATA_VERSION) {
+  if (!existsSync(file)) return undefined;
+  const marker = markerIn(file);
+  if (marker.version > DATA_VERSION) {
     throw new Refused(
       'WrongState',
-      `[NEWER_DATA] ${path} was written by a newer Keyark (data version ${version}; this one knows ${DATA_VERSION}). Nothing was touched. Start it with the version that wrote it.`,
+      `[NEWER_DATA] ${path} was written by a newer Keyark (data version ${marker.version}; this one knows ${DATA_VERSION}). Nothing was touched. Start it with the version that wrote it.`,
     );
   }
+  return marker;
 }
 
+function createMarker(
+  path: string,
+  clock: Clock,
+  isRehearsal: boolean,
+  own: (file: string) => string,
+): Marker {
+  // A folder that only lost its marker may hold keys that matter.
+  if (isRehearsal && TRACES.some((name) => existsSync(join(path, name)))) throw notARehearsal(path);
+  const marker: Marker = {
+    version: DATA_VERSION,
+    createdAt: isoTime(clock.now()),
+    ...(isRehearsal ? { rehearsal: true } : {}),
+  };
+  const file = join(path, 'keyark.json');
+  writeFileSync(file, `${JSON.stringify(marker)}\n`, { mode: 0o644, flush: true });
+  own(file);
+  return marker;
+}
+
+const notARehearsal = (path: string): Refused =>
+  new Refused(
+    'WrongState',
+    `[NOT_A_REHEARSAL] ${path} was made without --rehearsal, which cannot be changed. Nothing was touched. Give --data with a new folder.`,
+  );
+
 /** @throws Failed `START` for a file that is not ours. */
-function versionIn(file: string): number {
+function markerIn(file: string): Marker {
   try {
     const marker: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    const version =
-      typeof marker === 'object' && marker !== null && 'version' in marker ? marker.version : null;
-    if (Number.isSafeInteger(version)) return Number(version);
+    if (typeof marker === 'object' && marker !== null && 'version' in marker) {
+      const { version } = marker;
+      const rehearsal = 'rehearsal' in marker ? marker.rehearsal : undefined;
+      const isOurs = rehearsal === undefined || rehearsal === true;
+      if (typeof version === 'number' && Number.isSafeInteger(version) && isOurs) {
+        return { version, ...(rehearsal === true ? { rehearsal } : {}) };
+      }
+    }
   } catch {
     // Said below, in words that help: what JSON.parse says does not.
   }

@@ -13,8 +13,10 @@ import { openDataFolder } from './data-folder.ts';
 import { startLocalFleet } from './fleet/local.ts';
 import { becomeUser, blockedAt, controlPlaneUser, isRoot, type SystemUser } from './host/users.ts';
 import { systemClock } from './kernel/clock.ts';
+import { MovableClock } from './kernel/movable-clock.ts';
 import { systemRandom } from './kernel/random.ts';
 import { createLog, type LogFormat, type LogLevel } from './ops/log.ts';
+import { machineUptime } from './uptime.ts';
 
 /** `EX_TEMPFAIL`: the host is gone for good; whoever supervises this process starts it again. */
 const HOST_GONE_CODE = 75;
@@ -28,6 +30,8 @@ export interface ServeConfig extends ServiceConfig {
   /** PEM files. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
+  /** Marks a new data folder for ever; refused for one that exists and is none. */
+  readonly isRehearsal?: boolean;
 }
 
 /**
@@ -36,24 +40,25 @@ export interface ServeConfig extends ServiceConfig {
  * @returns the process's exit code.
  */
 export async function runServe(config: ServeConfig): Promise<number> {
-  const clock = systemClock;
   const random = systemRandom;
   const stopped = stopSignal();
-  const log = createLog({ clock, ...config.log, write: (line) => void process.stderr.write(line) });
   const controlPlane = separateUser(config.data);
   process.umask(0o077);
   // Read before this process may have become a user who cannot.
   const tls = config.tls === undefined ? undefined : readTls(config.tls);
   using data = openDataFolder(config.data, {
-    clock,
+    clock: systemClock,
     pid: process.pid,
+    isRehearsal: config.isRehearsal === true,
     ...(controlPlane === undefined ? {} : { controlPlane }),
   });
+  const clock = data.isRehearsal ? new MovableClock(systemClock) : systemClock;
+  const log = createLog({ clock, ...config.log, write: (line) => void process.stderr.write(line) });
   await forgetEnvironment(data.path);
   for (const name of ['catalog', 'access', 'vault', 'kms']) data.folder(name);
   await using fleet = await startLocalFleet({
     data: data.path,
-    clock,
+    clock: systemClock,
     ...(isRoot() && controlPlane === undefined ? { user: ONE_USER } : {}),
   });
   if (controlPlane !== undefined) becomeUser(controlPlane);
@@ -63,6 +68,7 @@ export async function runServe(config: ServeConfig): Promise<number> {
     folder: (name) => data.folder(name),
     fleet,
     clock,
+    machine: { clock: systemClock, uptime: machineUptime(random) },
     random,
     events: log,
   });
@@ -72,7 +78,9 @@ export async function runServe(config: ServeConfig): Promise<number> {
     ...(tls === undefined ? {} : { tls }),
   });
   const caBundle = tls !== undefined && vouchesForItself(tls) ? config.tls?.certFile : undefined;
-  await writeEnvironment(data.path, environmentOf(config, { url, caBundle }, service));
+  const variables = environmentOf(config, { url, caBundle }, service);
+  if (data.isRehearsal) variables.set('KEYARK_REHEARSAL', 'true');
+  await writeEnvironment(data.path, variables);
   log.emit({ kind: 'serviceStarted', port });
 
   const end = await Promise.race([stopped, fleet.gone.then(() => 'host gone' as const)]);
@@ -132,7 +140,7 @@ function environmentOf(
   config: ServeConfig,
   { url, caBundle }: { url: string; caBundle: string | undefined },
   service: Service,
-): ReadonlyMap<string, string> {
+): Map<string, string> {
   const [region = ''] = config.regions;
   const key = service.credentials.default();
   return new Map([

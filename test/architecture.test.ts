@@ -76,7 +76,7 @@ const ARROWS: Readonly<Record<string, Row>> = {
   ops: { imports: ['kernel'], types: ['api', 'catalog', 'fleet'] },
   'ops/status.ts': {
     imports: ['kernel', 'ops'],
-    types: ['api', 'catalog', 'fleet'],
+    types: ['api', 'catalog', 'fleet', 'vault'],
     node: ['fs'],
   },
   api: {
@@ -91,6 +91,7 @@ const ARROWS: Readonly<Record<string, Row>> = {
     packages: ['commander'],
   },
   'config.ts': { imports: ['kernel'], node: ['fs', 'os', 'path'], packages: ['smol-toml'] },
+  'uptime.ts': { imports: ['kernel'], node: ['fs', 'os'] },
   'data-folder.ts': { imports: ['kernel'], node: ['fs', 'path', 'sqlite'] },
   'bin/keyark.ts': { imports: ['cli/main.ts'] },
   'bin/host.ts': { imports: ['host', 'crypto', 'kernel'], types: ['hsm/protocol.ts'], node: ['*'] },
@@ -159,6 +160,7 @@ const BANS: readonly { what: string; pattern: RegExp; except: readonly string[] 
       'config.ts',
       'data-folder.ts',
       'serve.ts',
+      'uptime.ts',
       'cli/',
     ],
   },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { DATA_VERSION, openDataFolder } from '../src/data-folder.ts';
@@ -57,4 +57,33 @@ test('a folder in use is refused, and free again when its process was killed', a
   child.kill('SIGKILL');
   await once(child, 'exit');
   open(path)[Symbol.dispose]();
+});
+
+test('a folder is made as a rehearsal or never becomes one, and stays what it is', async () => {
+  await using temp = await temporaryFolder();
+  const as = (name: string, isRehearsal: boolean) => {
+    using folder = openDataFolder(join(temp.path, name), { clock, pid: process.pid, isRehearsal });
+    return folder.isRehearsal;
+  };
+  assert.equal(as('rehearsal', true), true);
+  assert.equal(as('rehearsal', false), true);
+  assert.equal(as('rehearsal', true), true);
+  assert.equal(as('real', false), false);
+  const before = readFileSync(join(temp.path, 'real', 'keyark.json'), 'utf8');
+  assert.throws(() => as('real', true), { code: 'WrongState', message: /NOT_A_REHEARSAL/ });
+  assert.equal(readFileSync(join(temp.path, 'real', 'keyark.json'), 'utf8'), before);
+});
+
+test('a folder that lost its marker but not its keys is not made a rehearsal', async () => {
+  await using temp = await temporaryFolder();
+  const path = join(temp.path, 'data');
+  {
+    using folder = open(path);
+    folder.folder('kms');
+  }
+  rmSync(join(path, 'keyark.json'));
+  const isRehearsal = true;
+  assert.throws(() => openDataFolder(path, { clock, pid: process.pid, isRehearsal }), {
+    code: 'WrongState',
+  });
 });

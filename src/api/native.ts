@@ -9,6 +9,7 @@ import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import { RESTORE_NATIVE, RESTORE_OPERATIONS, type RestoreFaces } from './native-restore.ts';
+import { RETENTION, RETENTION_OPERATIONS, type TimeFacts } from './native-retention.ts';
 import { SHARING, SHARING_OPERATIONS, type SharingFaces } from './native-sharing.ts';
 import { renderBackup } from './render.ts';
 import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
@@ -41,10 +42,14 @@ export interface NativeFacts {
   status(scope: Scope): Promise<JsonObject>;
   /** @throws Refused `NotFound`. */
   clusterDoor(scope: Scope, clusterId: ClusterId): Promise<ClusterDoor>;
+  readonly time: TimeFacts;
 }
 
 export interface NativeFaces extends RestoreFaces, SharingFaces {
-  readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill' | 'copy'>;
+  readonly backups: Pick<
+    Backups,
+    'describe' | 'takeManual' | 'drill' | 'copy' | 'hold' | 'liftHold' | 'held' | 'modifyRetention'
+  >;
   readonly native: NativeFacts;
 }
 
@@ -96,6 +101,7 @@ export const NATIVE_OPERATIONS = {
   },
   ...RESTORE_OPERATIONS,
   ...SHARING_OPERATIONS,
+  ...RETENTION_OPERATIONS,
 } as const satisfies Readonly<Record<string, OperationShape>>;
 
 export type NativeName = keyof typeof NATIVE_OPERATIONS;
@@ -131,7 +137,9 @@ export const NATIVE: {
     };
   },
 
-  GetBackupProof: async ({ backups }, caller, request) => {
+  ...RETENTION,
+
+  GetBackupProof: async ({ backups, native }, caller, request) => {
     const id = parseBackupId(request.BackupId);
     const [backup] = backups.describe(caller, { ids: [id] }, { limit: 1 }).items;
     if (backup === undefined) throw new Refused('NotFound', `${id} does not exist here.`);
@@ -144,6 +152,8 @@ export const NATIVE: {
     // Signed texts leave unchanged: their signatures are over exactly these members.
     return {
       BackupId: id,
+      // What was proven on a rehearsal is no evidence of anything else.
+      IsRehearsal: native.time.isRehearsal ? true : undefined,
       StoredBytes: backup.archive.storedBytes,
       StoredBodySha256: backup.archive.storedBodySha256,
       Seal: asJson(backup.archive.seal),

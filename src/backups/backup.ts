@@ -46,6 +46,8 @@ export interface Removal {
   readonly why: string;
   /** An ARN, or `keyark` for the service itself. */
   readonly by: string;
+  /** Set before the first part goes: from then on nothing brings the backup back, whatever a clock says. */
+  readonly purgeBegunAt?: EpochMs;
 }
 
 /** What was destroyed at the end, in the order in which it went, and that it was looked for afterwards. */

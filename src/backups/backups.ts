@@ -26,11 +26,15 @@ import { Copier } from './copier.ts';
 import { type CopyRequest, sourceOfCopy } from './copy.ts';
 import { checkCopyRetention } from './copy-rules.ts';
 import { type DrillOutcome, drillBackup } from './drill.ts';
+import { type HeldBackup, heldNow, liftHold, setHold, settleHolds } from './hold.ts';
+import { type HoldTerms, refuseHeld } from './holds.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { type CurrentState, planAgainst } from './plan.ts';
-import { duePurges, purgeBackup } from './purge.ts';
 import { recoverBackups } from './recover.ts';
 import { markDeleted, markUndeleted } from './remove.ts';
 import { type RestoreTarget, restoreBackup } from './restore.ts';
+import { type Fate, type RetentionPolicy, withExpiry, withOwnRetention } from './retention.ts';
+import { clusterFates, tellMarked } from './review.ts';
 import { backupToRestore } from './sharing.ts';
 import type { StorageOf } from './storage.ts';
 import { takeBackup } from './take.ts';
@@ -58,7 +62,7 @@ export interface Backups {
   /** The service itself gives up a backup whose reason did not come about; seven days of undo, as ever. */
   withdraw(id: BackupId, why: string): Promise<void>;
   remove(caller: Caller, id: BackupId): Promise<Backup>;
-  undelete(scope: Scope, id: BackupId): Promise<Backup>;
+  undelete(caller: Caller, id: BackupId): Promise<Backup>;
   /** @throws Refused `NotFound`, `WrongState` for what is deleted, `LimitExceeded`. */
   retag(scope: Scope, id: BackupId, change: TagChange): Promise<Tags>;
   tagsOf(scope: Scope, id: BackupId): Tags;
@@ -69,6 +73,15 @@ export interface Backups {
     id: BackupId,
     roots?: { maker?: string; owner?: string },
   ): Promise<DrillOutcome>;
+  /** Gives a copy a retention of its own, counted from the copying; undefined takes it away. */
+  modifyRetention(scope: Scope, id: BackupId, days: number | undefined): Promise<Backup>;
+  /** Enforced in the vault too. @throws Refused `WrongState` `[HELD]`, `InvalidRequest`. */
+  hold(caller: Caller, id: BackupId, terms: HoldTerms, why: string): Promise<Backup>;
+  /** Ends a legal hold; one with a date ends by its date only. */
+  liftHold(caller: Caller, id: BackupId): Promise<Backup>;
+  held(scope: Scope): Promise<readonly HeldBackup[]>;
+  /** When each of a cluster's READY backups would go by itself, and why; copies elsewhere are not among them. */
+  fates(scope: Scope, clusterId: ClusterId): readonly Fate[];
   /**
    * Begins a copy of the caller's backup in another region and answers with the copy's first row.
    * @throws Refused `NotFound`, `InvalidRequest`, `WrongState`, `LimitExceeded`.
@@ -86,14 +99,11 @@ export interface Backups {
    * that another account shares with him. @throws Refused `NotFound`, `AccessDenied`.
    */
   toRestore(reader: CatalogReader, caller: Caller, asRequested: string): Backup;
-  /** Destroys what has been PENDING_DELETION for seven days. */
+  /** Does what age makes due: retention, thinning, the end of the seven days. Bounded; one at a time. */
   purgeDue(): Promise<void>;
   /** Once, at start, before anything else. */
   recover(): Promise<void>;
 }
-
-/** What one look takes on; the rest waits for the next. */
-const PURGES_A_TURN = 100;
 
 export interface BackupsDeps {
   readonly catalog: Catalog;
@@ -105,13 +115,17 @@ export interface BackupsDeps {
   readonly random: Random;
   readonly events: Events;
   readonly background: Background;
+  /** The time by which something may go for good; undefined while there is none. */
+  readonly watch: { trustedNow(): EpochMs | undefined };
+  readonly retention: RetentionPolicy;
 }
 
 export function createBackups(deps: BackupsDeps): Backups {
-  const { catalog, clock } = deps;
-  /** One turn per cluster for taking, one per backup for deletion, undo and purge. */
+  const { catalog, clock, events } = deps;
+  /** One turn per cluster for taking, one per backup for deletion, undo, holds and purge. */
   const turns = new Serial();
   const copier = new Copier({ ...deps, turns });
+  const housekeeping = new Housekeeping({ ...deps, turns, policy: deps.retention });
 
   const take: Backups['take'] = (clusterId, cause, options = {}) =>
     turns.run(clusterId, async () => {
@@ -135,11 +149,16 @@ export function createBackups(deps: BackupsDeps): Backups {
   ): Promise<Backup> =>
     turns.run(id, async () =>
       catalog.transact((writer) => {
-        const changed = decide(ownBackup(writer.backup(id), scope, id), clock.now());
+        const changed = withExpiry(decide(ownBackup(writer.backup(id), scope, id), clock.now()));
         writer.putBackup(changed);
+        lookSoon(writer, changed, clock.now());
         return changed;
       }),
     );
+  const findOwn =
+    (scope: Scope, id: BackupId) =>
+    (reader: { backup(id: BackupId): Backup | undefined }): Backup =>
+      ownBackup(reader.backup(id), scope, id);
 
   return {
     describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
@@ -177,9 +196,40 @@ export function createBackups(deps: BackupsDeps): Backups {
           writer.putBackup(markDeleted(backup, clock.now(), removal));
         }),
       ),
-    remove: (caller, id) =>
-      change(caller, id, (backup, now) => markDeleted(backup, now, askedBy(caller))),
-    undelete: (scope, id) => change(scope, id, markUndeleted),
+    async remove(caller, id) {
+      const isClockTrusted = deps.watch.trustedNow() !== undefined;
+      const deleted = await change(caller, id, (backup, now) => {
+        // By a clock that stepped no hold has ended.
+        if (!isClockTrusted) refuseHeld(backup, BEFORE_ALL_TIME);
+        return markDeleted(backup, now, askedBy(caller));
+      });
+      if (deleted.state === 'PENDING_DELETION') tellMarked(events, deleted);
+      return deleted;
+    },
+    async undelete(caller, id) {
+      const ready = await change(caller, id, markUndeleted);
+      const { clusterId } = ready;
+      events.emit({ kind: 'backupUndeleted', backupId: id, clusterId, by: caller.principal });
+      return ready;
+    },
+    modifyRetention: (scope, id, days) =>
+      change(scope, id, (backup) => withOwnRetention(backup, days)),
+    hold: (caller, id, terms, why) =>
+      turns.run(id, () => setHold(deps, findOwn(caller, id), { terms, why, by: caller.principal })),
+    async liftHold(caller, id) {
+      const free = await turns.run(id, () => liftHold(deps, findOwn(caller, id), caller.principal));
+      catalog.transact((writer) => lookSoon(writer, free, clock.now()));
+      return free;
+    },
+    held: async (scope) => (await heldNow(deps)).filter(({ backup }) => isIn(backup, scope)),
+    fates: (scope, clusterId) =>
+      catalog.read((reader) => {
+        const cluster = reader.cluster(clusterId);
+        if (cluster === undefined || !isIn(cluster, scope)) {
+          throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
+        }
+        return clusterFates(reader, clusterId, clock.now(), deps.retention) ?? [];
+      }),
     async retag(scope, id, tagChange) {
       const changed = await change(scope, id, (backup) => {
         if (backup.state === 'DELETED') {
@@ -203,7 +253,9 @@ export function createBackups(deps: BackupsDeps): Backups {
             `${id} is ${backup.state}; only a READY backup can be set to never expire.`,
           );
         }
-        return { ...backup, neverExpires };
+        // Both are changes of its policy, which end what protected it from the last one.
+        const { sparedUntil: _spared, ...rest } = backup;
+        return { ...rest, neverExpires };
       }),
     async drill(scope, id, roots = {}) {
       const backup = ownBackup(
@@ -227,25 +279,21 @@ export function createBackups(deps: BackupsDeps): Backups {
       await copier.makeWanted();
     },
     toRestore: backupToRestore,
-    async purgeDue() {
-      const pending = catalog.read((reader) => reader.backupsToPurge(clock.now(), PURGES_A_TURN));
-      for (const due of pending) {
-        await turns.run(due.id, async () => {
-          const [current] = duePurges(
-            catalog.read((reader) =>
-              // What is being copied is read to the end first; the next look comes in a minute.
-              reader.isBeingCopied(due.id)
-                ? []
-                : [reader.backup(due.id)].filter((row) => row !== undefined),
-            ),
-            clock.now(),
-          );
-          if (current !== undefined) await purgeBackup(deps, current);
-        });
-      }
+    purgeDue: () => housekeeping.run(),
+    async recover() {
+      await recoverBackups({ ...deps, resumeCopies: () => copier.resume() });
+      await settleHolds(deps);
     },
-    recover: () => recoverBackups({ ...deps, resumeCopies: () => copier.resume() }),
   };
+}
+
+/** A time by which every hold stands. */
+const BEFORE_ALL_TIME = 0 as EpochMs;
+
+/** What becomes of a backup depends on it and on its neighbours: the cluster is looked at next. */
+function lookSoon(writer: CatalogWriter, { clusterId }: Backup, now: EpochMs): void {
+  const cluster = writer.cluster(clusterId);
+  if (cluster !== undefined) writer.putCluster({ ...cluster, nextReviewAt: now });
 }
 
 const askedBy = ({ principal }: Caller): Removal => ({

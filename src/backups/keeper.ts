@@ -73,10 +73,8 @@ export class Keeper {
   tick(): void {
     const due = dueBackups(this.#facts(), this.#deps.clock.now(), this.#deps.policy);
     for (const backup of due) this.#start(backup);
-    if (this.#ticks % TICKS_A_MINUTE === 0) {
-      this.#deps.background.run('purge', () => this.#deps.backups.purgeDue());
-      this.#deps.onMinute();
-    }
+    this.#deps.background.run('what is due by age', () => this.#deps.backups.purgeDue());
+    if (this.#ticks % TICKS_A_MINUTE === 0) this.#deps.onMinute();
     this.#ticks += 1;
   }
 

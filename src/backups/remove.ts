@@ -2,24 +2,30 @@
 import { DAY_MS, isoTime } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { EpochMs } from '../kernel/types.ts';
-import type { Backup, Removal } from './backup.ts';
+import type { Backup, PendingBackup, Removal } from './backup.ts';
+import { refuseHeld } from './holds.ts';
 
 export const UNDO_MS = 7 * DAY_MS;
 
-/** @throws Refused `WrongState` unless READY. */
-export function markDeleted(backup: Backup, now: EpochMs, removal: Removal): Backup {
+/** @throws Refused `WrongState` unless READY, and while a hold stands. */
+export function markDeleted(backup: Backup, now: EpochMs, removal: Removal): PendingBackup {
   if (backup.state !== 'READY') {
     throw new Refused(
       'WrongState',
       `${backup.id} is ${backup.state}; only a READY backup can be deleted.`,
     );
   }
+  refuseHeld(backup, now);
   // A time plus a duration is a time.
   const purgeAt = (now + UNDO_MS) as EpochMs;
   return { ...backup, state: 'PENDING_DELETION', purgeAt, removal };
 }
 
-/** @throws Refused `WrongState` unless PENDING_DELETION with time left. */
+/**
+ * Back to READY, and safe from retention and thinning for seven days, so that there is time to change the
+ * policy or to set it to never expire.
+ * @throws Refused `WrongState` unless PENDING_DELETION with time left.
+ */
 export function markUndeleted(backup: Backup, now: EpochMs): Backup {
   if (backup.state !== 'PENDING_DELETION') {
     throw new Refused(
@@ -27,12 +33,13 @@ export function markUndeleted(backup: Backup, now: EpochMs): Backup {
       `${backup.id} is ${backup.state}; only a backup in PENDING_DELETION can be brought back.`,
     );
   }
-  if (backup.purgeAt <= now) {
+  if (backup.purgeAt <= now || backup.removal.purgeBegunAt !== undefined) {
     throw new Refused(
       'WrongState',
       `${backup.id} could be brought back until ${isoTime(backup.purgeAt)}; it is being purged.`,
     );
   }
   const { purgeAt: _purgeAt, removal: _removal, ...rest } = backup;
-  return { ...rest, state: 'READY' };
+  // A time plus a duration is a time.
+  return { ...rest, state: 'READY', sparedUntil: (now + UNDO_MS) as EpochMs };
 }

@@ -11,6 +11,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { assert } from '../kernel/errors.ts';
 import { newBackupId } from '../kernel/ids.ts';
 import type { Random } from '../kernel/random.ts';
+import type { EpochMs } from '../kernel/types.ts';
 import { encryptStream, sealSmall } from '../kms/envelope.ts';
 import { encodeOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
@@ -21,6 +22,7 @@ import { PARTS } from './parts.ts';
 import { proveBackup, startDrill } from './prove.ts';
 import { removeStored } from './purge.ts';
 import { contextOf } from './restore.ts';
+import { earliestEnd, NEVER } from './retention.ts';
 import { nextAfterSuccess } from './schedule.ts';
 import type { RegionStorage, StorageOf } from './storage.ts';
 
@@ -158,16 +160,22 @@ export async function storeSealed(
 /** READY, the next due time, the end of all failures and what copy rules want of it are one fact. */
 function recordFact(deps: TakeDeps, ready: ReadyBackup): ReadyBackup {
   deps.catalog.transact((writer) => {
+    const before = writer.newestReady(ready.clusterId);
     writer.putBackup(ready);
     wishForCopies(writer, ready, deps.clock.now());
     const cluster = writer.cluster(ready.clusterId);
-    if (cluster !== undefined && cluster.state !== 'DELETED') {
-      writer.putCluster({
-        ...cluster,
-        nextBackupAt: nextAfterSuccess(ready.createdAt),
-        backupFailures: 0,
-      });
-    }
+    if (cluster === undefined) return;
+    const nextReviewAt = nextReview(cluster, ready, before);
+    writer.putCluster(
+      cluster.state === 'DELETED'
+        ? { ...cluster, nextReviewAt }
+        : {
+            ...cluster,
+            nextReviewAt,
+            nextBackupAt: nextAfterSuccess(ready.createdAt),
+            backupFailures: 0,
+          },
+    );
   });
   deps.events.emit({
     kind: 'backupProven',
@@ -178,6 +186,17 @@ function recordFact(deps: TakeDeps, ready: ReadyBackup): ReadyBackup {
     storedBytes: ready.archive.storedBytes,
   });
   return ready;
+}
+
+/** The one that was the newest until now is an ordinary backup from here on. */
+function nextReview(
+  { nextReviewAt = NEVER, retentionDays }: Cluster,
+  ready: ReadyBackup,
+  before: ReadyBackup | undefined,
+): EpochMs {
+  const ends = [ready, before ?? ready].map((backup) => earliestEnd(backup, retentionDays));
+  // The least of several times is a time.
+  return Math.min(nextReviewAt, ...ends) as EpochMs;
 }
 
 async function recordFailure(

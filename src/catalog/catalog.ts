@@ -7,6 +7,7 @@
  */
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
 import type { CopyRule, WantedCopy } from '../backups/copy-rule.ts';
+import type { RetentionFacts } from '../backups/retention.ts';
 import type { Share } from '../backups/share.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { Restore, RestoreIn } from '../clusters/restore.ts';
@@ -56,6 +57,8 @@ export interface CatalogReader {
   clustersDue(now: EpochMs, limit: number): readonly Cluster[];
   /** Clusters whose `nextReviewAt` has come, earliest first. */
   clustersToReview(now: EpochMs, limit: number): readonly Cluster[];
+  /** Not DELETED ones that were made from this backup. */
+  clustersMadeFrom(id: BackupId): readonly Cluster[];
   hsm(id: HsmId): Hsm | undefined;
   /** Not DELETED ones, oldest first. */
   hsmsOf(clusterId: ClusterId): readonly Hsm[];
@@ -65,10 +68,16 @@ export interface CatalogReader {
   backupsIn(states: readonly BackupState[]): readonly Backup[];
   /** A cluster's READY backups in its own region, oldest first; copies elsewhere are not among them. */
   readyBackupsOf(cluster: Pick<Cluster, 'id' | 'region'>): readonly ReadyBackup[];
+  /** The same backups, but only what retention judges by: no archive, no proof. */
+  retentionFactsOf(cluster: Pick<Cluster, 'id' | 'region'>): readonly RetentionFacts[];
   /** PENDING_DELETION whose `purgeAt` has come, earliest first. */
   backupsToPurge(now: EpochMs, limit: number): readonly PendingBackup[];
   /** READY copies whose own retention has ended, earliest first. */
   backupsToExpire(now: EpochMs, limit: number): readonly ReadyBackup[];
+  /** Whatever was ever held and is not DELETED, oldest first: holds that ended are among them. */
+  heldBackups(): readonly Backup[];
+  /** Whether another READY backup of the same cluster is anywhere, copies in all regions included. */
+  hasOtherReady(backup: Pick<Backup, 'id' | 'clusterId'>): boolean;
   /**
    * The READY backup of the cluster that was created last: order of creation, whatever the clocks said.
    * Copies are never it, wherever they are: a copy is as old as its source, however late it arrived.

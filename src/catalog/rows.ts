@@ -11,6 +11,7 @@ import type {
   Removal,
   SealedArchive,
 } from '../backups/backup.ts';
+import type { RetentionFacts } from '../backups/retention.ts';
 import type { Cluster, ClusterCertificates, Hsm } from '../clusters/cluster.ts';
 
 export type Row = Record<string, SQLOutputValue>;
@@ -158,25 +159,36 @@ export function backupValues(backup: Backup): Values {
   };
 }
 
-export function backupOf(row: Row): Backup {
-  const backup = {
+/** What `retentionFactsOf` reads. */
+export const RETENTION_COLUMNS = [
+  'id',
+  'cause',
+  'created_at',
+  'never_expires',
+  'holds',
+  'spared_until',
+  'retention_days',
+  'expires_at',
+  'policy',
+  'copied_at',
+  'source_region',
+  'source_backup_id',
+  'source_cluster_id',
+].join(', ');
+
+export function retentionFactsOf(row: Row): RetentionFacts {
+  const facts = {
     id: row['id'],
-    account: row['account'],
-    region: row['region'],
-    clusterId: row['cluster_id'],
     cause: row['cause'],
-    type: row['type'],
-    mode: row['mode'],
     createdAt: row['created_at'],
     neverExpires: row['never_expires'] === 1,
-    // Holds, the removal and the record were written from those types by `backupValues`.
+    // Written from holds by `backupValues`.
     holds: JSON.parse(String(row['holds'])) as readonly Hold[],
     ...optional('sparedUntil', row['spared_until']),
     ...(row['expires_at'] === null
       ? {}
       : { ownRetention: { days: row['retention_days'], expiresAt: row['expires_at'] } }),
     ...optional('policy', row['policy']),
-    tags: mapOf(row['tags']),
     ...(row['copied_at'] === null
       ? {}
       : {
@@ -187,6 +199,20 @@ export function backupOf(row: Row): Backup {
             sourceCluster: row['source_cluster_id'],
           },
         }),
+  };
+  // The columns are strict and checked, and were filled from a Backup by `backupValues`.
+  return facts as RetentionFacts;
+}
+
+export function backupOf(row: Row): Backup {
+  const backup = {
+    ...retentionFactsOf(row),
+    account: row['account'],
+    region: row['region'],
+    clusterId: row['cluster_id'],
+    type: row['type'],
+    mode: row['mode'],
+    tags: mapOf(row['tags']),
     state: row['state'],
     ...(row['proof'] === null
       ? {}

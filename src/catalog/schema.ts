@@ -216,6 +216,11 @@ const STEPS: readonly string[] = [
   create unique index wanted_copies_running
     on wanted_copies (copy_id) where copy_id is not null;
   `,
+  `
+  create index clusters_by_source
+    on clusters (source_backup_id, id) where source_backup_id is not null;
+  create index backups_held on backups (created_at, id) where holds <> '[]';
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
 import type { CopyRule, WantedCopy } from '../backups/copy-rule.ts';
+import type { RetentionFacts } from '../backups/retention.ts';
 import type { Share } from '../backups/share.ts';
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { Restore, RestoreIn } from '../clusters/restore.ts';
@@ -34,7 +35,9 @@ import {
   clusterValues,
   hsmOf,
   hsmValues,
+  RETENTION_COLUMNS,
   type Row,
+  retentionFactsOf,
   type Values,
 } from './rows.ts';
 import { upgrade } from './schema.ts';
@@ -188,6 +191,12 @@ class Reader implements CatalogReader {
     return this.statements.all({ sql, params: [now, limit] }).map(clusterOf);
   }
 
+  clustersMadeFrom(id: BackupId): readonly Cluster[] {
+    const sql = `select * from clusters indexed by clusters_by_source
+      where source_backup_id = ? and state <> 'DELETED' order by id`;
+    return this.statements.all({ sql, params: [id] }).map(clusterOf);
+  }
+
   hsm(id: HsmId): Hsm | undefined {
     return decoded(this.statements.get('select * from hsms where id = ?', id), hsmOf);
   }
@@ -228,6 +237,12 @@ class Reader implements CatalogReader {
       .filter(isReady);
   }
 
+  retentionFactsOf({ id, region }: Pick<Cluster, 'id' | 'region'>): readonly RetentionFacts[] {
+    const sql = `select ${RETENTION_COLUMNS} from backups indexed by backups_by_cluster_state
+      where cluster_id = ? and state = 'READY' and region = ? order by created_at, id`;
+    return this.statements.all({ sql, params: [id, region] }).map(retentionFactsOf);
+  }
+
   backupsToPurge(now: EpochMs, limit: number): readonly PendingBackup[] {
     const sql = `select * from backups indexed by backups_to_purge
       where state = 'PENDING_DELETION' and purge_at <= ? order by purge_at, id limit ?`;
@@ -244,6 +259,18 @@ class Reader implements CatalogReader {
       .all({ sql, params: [now, limit] })
       .map(backupOf)
       .filter(isReady);
+  }
+
+  heldBackups(): readonly Backup[] {
+    const sql = `select * from backups indexed by backups_held
+      where holds <> '[]' and state <> 'DELETED' order by created_at, id`;
+    return this.statements.all({ sql, params: [] }).map(backupOf);
+  }
+
+  hasOtherReady({ id, clusterId }: Pick<Backup, 'id' | 'clusterId'>): boolean {
+    const sql = `select 1 from backups indexed by backups_newest
+      where cluster_id = ? and state = 'READY' and id <> ? limit 1`;
+    return this.statements.get(sql, clusterId, id) !== undefined;
   }
 
   newestReady(clusterId: ClusterId): ReadyBackup | undefined {

@@ -41,6 +41,28 @@ export function withJson(command: Command): Command {
   return command.option('--json', 'print JSON');
 }
 
+export function withRehearsal(command: Command): Command {
+  return command.option(
+    '--rehearsal',
+    'on a new data folder, marked for ever: its time can be moved (default folder: …-rehearsal)',
+  );
+}
+
+/** The settings for a service that is started; a rehearsal never lands in the ordinary folder by default. */
+export function configToStart(
+  context: Context,
+  command: Command,
+): LoadedConfig & { readonly isRehearsal: boolean } {
+  const loaded = configOf(context, command);
+  const isRehearsal = hasOption(command, 'rehearsal');
+  const isDefault = loaded.settings.some(
+    ({ name, origin }) => name === 'data' && origin === 'default',
+  );
+  if (!isRehearsal || !isDefault) return { ...loaded, isRehearsal };
+  const data = `${loaded.config.data}-rehearsal`;
+  return { ...loaded, config: { ...loaded.config, data }, isRehearsal };
+}
+
 /** What the command's flags, the variables and the file say together. @throws ConfigProblems. */
 export function configOf(context: Context, command: Command): LoadedConfig {
   return loadConfig(flagsOf(command), context.around, textOption(command, 'config'));

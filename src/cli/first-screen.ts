@@ -8,6 +8,7 @@ import type { Context } from './context.ts';
 import type { CustomerFolder } from './customer.ts';
 import { environmentFile } from './environment.ts';
 import { numberOf, objectOf, textOf } from './json.ts';
+import { markLines } from './marks.ts';
 import { counted } from './print.ts';
 import { APP_USER, HSM_TYPE, type ReadyMade } from './ready-made.ts';
 
@@ -28,6 +29,7 @@ export async function firstScreen(parts: {
   const provenAt = numberOf(statement, 'provenAt') as EpochMs;
   const where = config.data === defaultDataOf(parts.context) ? '' : ` --data ${config.data}`;
   return [
+    ...markLines(status),
     `Keyark runs. ${client.endpoint.url.origin}   data in ${config.data}`,
     '',
     `  ${made.name.padEnd(9)} ${made.clusterId}   one HSM, ${HSM_TYPE}, ${config.home.mode} (not FIPS-validated)`,

@@ -10,11 +10,13 @@ import { systemRandom } from '../kernel/random.ts';
 import { addAws } from './commands/aws.ts';
 import { addBackup } from './commands/backup.ts';
 import { addBackupCopy } from './commands/backup-copy.ts';
+import { addClock } from './commands/clock.ts';
 import { addCluster } from './commands/cluster.ts';
 import { addConfig } from './commands/config.ts';
 import { addCopyRule } from './commands/copy-rule.ts';
 import { addDemo } from './commands/demo.ts';
 import { addEnv } from './commands/env.ts';
+import { addHold } from './commands/hold.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
 import { addKey } from './commands/key.ts';
@@ -46,12 +48,14 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addBackupCopy,
   addCopyRule,
   addShare,
+  addHold,
   addUser,
   addKey,
   addPolicy,
   addHsmInfo,
   addUnlock,
   addHost,
+  addClock,
   addConfig,
 ];
 

@@ -30,10 +30,11 @@ export interface ServiceProcess {
 export function startServiceProcess(
   config: Config,
   context: Context,
-  given: { isLogHeld: boolean; file: string | undefined },
+  given: { isLogHeld: boolean; file: string | undefined; isRehearsal?: boolean },
 ): ServiceProcess {
   const program = join(import.meta.dirname, '..', '..', 'bin', 'keyark.ts');
-  const child = spawn(process.execPath, [program, 'serve', ...flagsFor(config, given.file)], {
+  const flags = [...flagsFor(config, given.file), ...(given.isRehearsal ? ['--rehearsal'] : [])];
+  const child = spawn(process.execPath, [program, 'serve', ...flags], {
     // The channel carries nothing; its end tells the service that this process is gone.
     stdio: ['ignore', 'inherit', given.isLogHeld ? 'pipe' : 'inherit', 'ipc'],
   });

@@ -1,7 +1,8 @@
 /** ModifyCluster, the retention part. */
-import type { Scope } from '../catalog/catalog.ts';
+import type { CatalogWriter, Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId } from '../kernel/ids.ts';
+import type { Cluster } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 import type { ClusterView } from './requests.ts';
 import { ownCluster, viewOf } from './rows.ts';
@@ -33,8 +34,19 @@ export function modifyRetention(
     if (cluster.state === 'DELETED' || cluster.state === 'DELETE_IN_PROGRESS') {
       throw new Refused('WrongState', `${id} is ${cluster.state}; its retention stays as it is.`);
     }
-    const changed = { ...cluster, retentionDays: days };
+    const changed = { ...cluster, retentionDays: days, nextReviewAt: deps.clock.now() };
     writer.putCluster(changed);
+    endGrace(writer, changed);
     return viewOf(writer, changed);
   });
+}
+
+/** A backup that was brought back is spared until somebody has had a say about the policy: now. */
+function endGrace(writer: CatalogWriter, cluster: Cluster): void {
+  for (const { id, sparedUntil } of writer.retentionFactsOf(cluster)) {
+    const backup = sparedUntil === undefined ? undefined : writer.backup(id);
+    if (backup?.state !== 'READY') continue;
+    const { sparedUntil: _ended, ...rest } = backup;
+    writer.putBackup(rest);
+  }
 }

@@ -8,6 +8,14 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** What no setting of the time can move. */
+export interface Uptime {
+  /** Another one after each start of the machine. */
+  bootId(): string;
+  /** Since that start, time asleep included. */
+  elapsedMs(): number;
+}
+
 export const systemClock: Clock = {
   // A plain number from the machine is what EpochMs brands.
   now: () => Date.now() as EpochMs,

@@ -69,6 +69,54 @@ export type ServiceEvent =
       readonly region: string;
       readonly why: string;
     }
+  /** Marked to go: by somebody, by retention or by thinning. */
+  | {
+      readonly kind: 'backupMarked';
+      readonly backupId: string;
+      readonly clusterId: string;
+      readonly removal: string;
+      readonly why: string;
+      readonly by: string;
+      readonly purgeAt: string;
+    }
+  | {
+      readonly kind: 'backupUndeleted';
+      readonly backupId: string;
+      readonly clusterId: string;
+      readonly by: string;
+    }
+  /** Really gone: each part was looked for afterwards and is absent. */
+  | {
+      readonly kind: 'backupPurged';
+      readonly backupId: string;
+      readonly clusterId: string;
+      readonly parts: number;
+      readonly why: string;
+    }
+  | {
+      readonly kind: 'purgeFailed';
+      readonly backupId: string;
+      readonly clusterId: string;
+      readonly why: string;
+    }
+  | {
+      readonly kind: 'holdSet';
+      readonly backupId: string;
+      readonly hold: string;
+      readonly until?: string;
+      readonly why: string;
+      readonly by: string;
+    }
+  | { readonly kind: 'holdLifted'; readonly backupId: string; readonly by: string }
+  | { readonly kind: 'clockStepped'; readonly byMs: number; readonly how: string }
+  | { readonly kind: 'clockConfirmed'; readonly byMs: number; readonly by: string }
+  /** On a rehearsal only. */
+  | {
+      readonly kind: 'clockAdvanced';
+      readonly byMs: number;
+      readonly to: string;
+      readonly by: string;
+    }
   | { readonly kind: 'recovered'; readonly what: string; readonly outcome: string }
   | {
       readonly kind: 'apiCall';

@@ -20,6 +20,15 @@ const LEVEL_OF = {
   copyStarted: 'info',
   copyProven: 'info',
   copyFailed: 'error',
+  backupMarked: 'info',
+  backupUndeleted: 'info',
+  backupPurged: 'info',
+  purgeFailed: 'error',
+  holdSet: 'info',
+  holdLifted: 'info',
+  clockStepped: 'error',
+  clockConfirmed: 'info',
+  clockAdvanced: 'info',
   recovered: 'info',
   apiCall: 'debug',
   internalError: 'error',
@@ -70,6 +79,24 @@ function inWords(event: ServiceEvent): string {
       return `${event.backupId} in ${event.region} is READY: ${event.sourceBackupId} copied and proven in ${event.durationMs} ms, ${event.storedBytes} bytes stored`;
     case 'copyFailed':
       return `${event.backupId ?? 'a copy by rule'} of ${event.sourceBackupId} to ${event.region} FAILED: ${event.why}`;
+    case 'backupMarked':
+      return `${event.backupId} of ${event.clusterId} goes at ${event.purgeAt} (${event.removal}, by ${event.by}): ${event.why}`;
+    case 'backupUndeleted':
+      return `${event.backupId} of ${event.clusterId} was brought back by ${event.by}`;
+    case 'backupPurged':
+      return `${event.backupId} of ${event.clusterId} is gone for good: ${event.parts} parts removed and found absent (${event.why})`;
+    case 'purgeFailed':
+      return `${event.backupId} of ${event.clusterId} could NOT be purged and will be tried again: ${event.why}`;
+    case 'holdSet':
+      return `${event.backupId} is held (${event.hold}${event.until === undefined ? '' : ` until ${event.until}`}) by ${event.by}: ${event.why}`;
+    case 'holdLifted':
+      return `the legal hold of ${event.backupId} was lifted by ${event.by}`;
+    case 'clockStepped':
+      return `the clock STEPPED by ${Math.round(event.byMs / 1000)} s ${event.how}: nothing is purged until \`keyark clock confirm\``;
+    case 'clockConfirmed':
+      return `the clock, which had stepped by ${Math.round(event.byMs / 1000)} s, was confirmed by ${event.by}: purging goes on`;
+    case 'clockAdvanced':
+      return `REHEARSAL: the service's time was moved by ${Math.round(event.byMs / 1000)} s to ${event.to} by ${event.by}`;
     case 'recovered':
       return `found after the start: ${event.what}, ${event.outcome}`;
     case 'apiCall':

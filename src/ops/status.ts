@@ -7,7 +7,11 @@ import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
+import type { Vault } from '../vault/vault.ts';
+import type { ClockWatch } from './clock-watch.ts';
+import type { Rehearsal } from './rehearsal.ts';
 import { survival } from './survival.ts';
+import { renderStep } from './time-facts.ts';
 
 const LIVE_STATES = [
   'UNINITIALIZED',
@@ -22,6 +26,10 @@ export interface StatusDeps {
   readonly catalog: Catalog;
   readonly fleet: Fleet;
   readonly clock: Clock;
+  readonly watch: Pick<ClockWatch, 'step'>;
+  readonly rehearsal: Pick<Rehearsal, 'isRehearsal' | 'aheadMs'>;
+  /** One for each region's vault. */
+  readonly holdsBind: () => readonly Vault['holdsBind'][];
   /** Two paths whose devices are compared: where backups and where HSMs lie. */
   readonly places: { readonly vault: string; readonly hsms: string };
   /** Where a cluster's officers knock. */
@@ -38,7 +46,7 @@ interface ClusterStatus {
   readonly nextBackupAt: number | null;
 }
 
-export function createStatus(deps: StatusDeps): NativeFacts & {
+export function createStatus(deps: StatusDeps): Omit<NativeFacts, 'time'> & {
   readiness(): Promise<readonly { part: string; problem?: string }[]>;
 } {
   return {
@@ -54,6 +62,7 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
   const live = clusters.filter(({ hsms }) => hsms > 0);
   return {
     Now: deps.clock.now() / 1000,
+    ...marks(deps, scope),
     Roots: {
       AreLocked: host.areRootsLocked,
       IsEvaluation: host.isEvaluation,
@@ -83,6 +92,27 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
   };
 }
 
+/** What colours everything else that a status says. */
+function marks(deps: StatusDeps, scope: Scope): JsonObject {
+  const { catalog, clock, rehearsal, watch } = deps;
+  const held = catalog
+    .read((reader) => reader.heldBackups())
+    .filter(({ account, region }) => account === scope.account && region === scope.region)
+    .filter(({ holds }) =>
+      holds.some(({ until }) => until === undefined || until > clock.now()),
+    ).length;
+  return {
+    IsRehearsal: rehearsal.isRehearsal,
+    AheadSeconds: rehearsal.isRehearsal ? rehearsal.aheadMs / 1000 : undefined,
+    ClockStep: renderStep(watch.step()),
+    Holds: {
+      Backups: held,
+      // One folder is enough to make the promise the weaker one.
+      Bind: deps.holdsBind().every((bind) => bind === 'store') ? 'store' : 'service',
+    },
+  };
+}
+
 function clusterStatuses(catalog: Catalog, scope: Scope): readonly ClusterStatus[] {
   return catalog.read((reader) =>
     reader
@@ -95,7 +125,11 @@ function clusterStatuses(catalog: Catalog, scope: Scope): readonly ClusterStatus
           clusterId: cluster.id,
           state: cluster.state,
           hsms: reader.hsmsOf(cluster.id).length,
-          newestProvenAt: newest?.proof.statement.provenAt ?? null,
+          // A proof has the HSM's real time; on a rehearsal the row's is later, and is the service's.
+          newestProvenAt:
+            newest === undefined
+              ? null
+              : Math.max(newest.createdAt, newest.proof.statement.provenAt),
           keysProven: newest?.proof.statement.opened.counts.keys ?? 0,
           hasUnprovenChanges: (cluster.newestChange?.generation ?? -1) > provenGeneration,
           nextBackupAt: cluster.nextBackupAt ?? null,

@@ -1,6 +1,6 @@
 /**
  * A vault in one folder of a local disk. `objects/<backup id>/<part>` is what is stored, `incoming/` what
- * is being written.
+ * is being written, `holds/` what must not be removed (`holds.ts`).
  *
  * A stored file is the object and a 48-byte trailer: `"KYOBJ1\r\n" ‖ u64 length ‖ SHA-256`. The trailer is
  * in the file, not beside it, because then one link makes object and manifest appear together: there is
@@ -14,13 +14,15 @@
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { asBuffer, concat, equalBytes, fromUtf8, toHex, u64 } from '../kernel/bytes.ts';
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import { type Random, systemRandom } from '../kernel/random.ts';
 import { Serial } from '../kernel/serial.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import { errorCode, machineFiles, type StoredFile, type VaultFiles } from './files.ts';
+import { HoldFiles } from './holds.ts';
 import { objectName, splitObjectName } from './names.ts';
-import type { ObjectName, Stored, Vault } from './vault.ts';
+import type { ObjectName, Stored, Vault, VaultHold } from './vault.ts';
 
 const MAGIC = fromUtf8('KYOBJ1\r\n');
 const TRAILER_BYTES = 8 + 8 + 32;
@@ -28,16 +30,26 @@ const CHUNK_BYTES = 64 * 1024;
 
 export class FolderVault implements Vault {
   readonly kind = 'folder';
+  readonly holdsBind = 'service';
   readonly #folder: string;
   readonly #files: VaultFiles;
   readonly #random: Random;
+  readonly #holds: HoldFiles;
   /** Naming and removing within one backup's folder, one at a time: an emptied folder may go. */
   readonly #turns = new Serial();
 
-  constructor(options: { folder: string; files?: VaultFiles; random?: Random }) {
+  /** @param options.clock decides when a hold has ended: the service's, which on a rehearsal moves. */
+  constructor(options: { folder: string; files?: VaultFiles; random?: Random; clock?: Clock }) {
     this.#folder = options.folder;
     this.#files = options.files ?? machineFiles;
     this.#random = options.random ?? systemRandom;
+    this.#holds = new HoldFiles({
+      folder: join(options.folder, 'holds'),
+      files: this.#files,
+      clock: options.clock ?? systemClock,
+      ensureFolder: (path) => this.#ensureFolder(path),
+      settleRemoval: (path) => this.#settleRemoval(path),
+    });
   }
 
   async put(name: ObjectName, body: AsyncIterable<Uint8Array>): Promise<Stored> {
@@ -96,16 +108,34 @@ export class FolderVault implements Vault {
     const path = this.#path(name);
     try {
       await this.#turns.run(splitObjectName(name).folder, async () => {
+        await this.#holds.refuseHeld(name);
         try {
           await this.#files.unlink(path);
         } catch (cause) {
           if (errorCode(cause) !== 'ENOENT') throw cause;
         }
         await this.#settleRemoval(dirname(path));
+        await this.#holds.forget(name);
       });
     } catch (cause) {
+      if (cause instanceof Refused) throw cause;
       throw new Failed('VAULT_WRITE', `removing ${name} from the vault`, { cause });
     }
+  }
+
+  async hold(name: ObjectName, terms: { readonly until: EpochMs } | 'legal'): Promise<void> {
+    await this.#turns.run(splitObjectName(name).folder, async () => {
+      if (!(await this.#exists(name))) throw lost(name);
+      await this.#holds.add(name, terms);
+    });
+  }
+
+  async lift(name: ObjectName): Promise<void> {
+    await this.#turns.run(splitObjectName(name).folder, () => this.#holds.lift(name));
+  }
+
+  heldBy(name: ObjectName): Promise<VaultHold | undefined> {
+    return this.#holds.standing(name);
   }
 
   async recover(): Promise<{ removed: number }> {
@@ -249,7 +279,7 @@ export class FolderVault implements Vault {
     } catch (cause) {
       const isLost = errorCode(cause) === 'ENOENT';
       throw isLost
-        ? new Failed('VAULT_LOST', `${name} is not in the vault`, { cause })
+        ? lost(name, cause)
         : new Failed('VAULT_READ', `opening ${name} in the vault`, { cause });
     }
   }
@@ -351,6 +381,9 @@ async function readingFrom<T>(name: ObjectName, read: () => Promise<T>): Promise
 
 const damaged = (name: ObjectName): Failed =>
   new Failed('VAULT_READ', `${name} in the vault is not what was stored`);
+
+const lost = (name: ObjectName, cause?: unknown): Failed =>
+  new Failed('VAULT_LOST', `${name} is not in the vault`, { cause });
 
 const alreadyStored = (name: ObjectName): Refused =>
   new Refused('Conflict', `${name} is stored already; nothing in a vault is overwritten`);

@@ -17,7 +17,9 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import type { BackupId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import type { JsonObject } from '../../src/kernel/types.ts';
+import { Rehearsal } from '../../src/ops/rehearsal.ts';
 import { createStatus } from '../../src/ops/status.ts';
+import { createTimeFacts } from '../../src/ops/time-facts.ts';
 import { REGIONS, SCOPE, World } from '../support/world.ts';
 import { call, ROOMY } from './stand.ts';
 
@@ -71,6 +73,8 @@ describe('copies and shares over the API and the command line', () => {
   before(async () => {
     world = await World.open();
     const { catalog, clock, backups, clusters, fleet } = world;
+    const quiet = { emit: () => {} };
+    const rehearsal = new Rehearsal({ catalog, events: quiet, clock: undefined });
     api = createApi({
       backups,
       clusters,
@@ -86,13 +90,19 @@ describe('copies and shares over the API and the command line', () => {
       events: { emit: (event) => void world.events.push(event) },
       regions: REGIONS,
       readiness: async () => [],
-      native: createStatus({
-        catalog,
-        fleet,
-        clock,
-        places: { vault: world.folder, hsms: world.folder },
-        officersDoor: () => '',
-      }),
+      native: {
+        ...createStatus({
+          catalog,
+          fleet,
+          clock,
+          watch: world.watch,
+          rehearsal,
+          holdsBind: () => ['service'],
+          places: { vault: world.folder, hsms: world.folder },
+          officersDoor: () => '',
+        }),
+        time: createTimeFacts({ clock, watch: world.watch, rehearsal }),
+      },
     });
     const listening = await api.listen({ host: '127.0.0.1', port: 0 });
     url = new URL(listening.url);

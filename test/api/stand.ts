@@ -204,6 +204,10 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     retag: record('retagBackup', Promise.resolve(TAGS)),
     tagsOf: record('tagsOfBackup', TAGS),
     copy: record('copy', Promise.resolve(COPY)),
+    hold: record('hold', Promise.resolve(BACKUP)),
+    liftHold: record('liftHold', Promise.resolve(BACKUP)),
+    held: record('held', Promise.resolve([])),
+    modifyRetention: record('modifyBackupRetention', Promise.resolve(BACKUP)),
     ...options.backups,
   };
   const restores: ApiParts['restores'] = {
@@ -246,6 +250,12 @@ export async function stand(options: StandOptions = {}): Promise<Stand> {
     throttle: new Throttle(options.rates ?? ROOMY, options.clock ?? systemClock),
     readiness: async () => [],
     native: {
+      time: {
+        isRehearsal: false,
+        clock: () => ({}),
+        confirm: () => ({}),
+        advance: () => ({}),
+      },
       status: async () => ({ Roots: 'evaluation' }),
       clusterDoor: async () => ({
         clusterId: CLUSTER.id,

@@ -145,6 +145,8 @@ const withoutConflicts: Readonly<Record<string, Input>> = {
     ClusterId: 'cluster-keyark2ab3cd4ef5',
     BackupRetentionPolicy: { Type: 'DAYS', Value: '90' },
   },
+  // Either a date or none.
+  SetHold: { BackupId: 'backup-keyark2ab3cd4ef5', Legal: true, Why: 'audit' },
 };
 
 function variants(input: StructureShape): readonly Variant[] {
@@ -158,6 +160,12 @@ function variants(input: StructureShape): readonly Variant[] {
     { what: 'a deep body', input: `${'{"a":'.repeat(50)}1${'}'.repeat(50)}`, says: /nested/ },
   ];
 }
+
+/** What is right but refused, because the stand's backup is still being taken. */
+const inItsState: Readonly<Record<string, RegExp>> = {
+  GetBackupProof: /only a backup that was proven has a proof/,
+  GetDeletionRecord: /a deletion record exists once a backup is DELETED/,
+};
 
 const ALL: readonly (readonly [target: string, shape: OperationShape])[] = [
   ...Object.entries(OPERATIONS).map(([name, shape]) => [`BaldrApiService.${name}`, shape] as const),
@@ -192,10 +200,11 @@ describe('every operation', () => {
     it(`${name} takes a right request`, async () => {
       const reply = await call(api, target, withoutConflicts[name] ?? good(shape.input));
       const isServed = target.startsWith('Keyark') || Object.hasOwn(SERVED, name);
-      if (isServed && name !== 'GetBackupProof') {
+      const refusal = inItsState[name];
+      if (isServed && refusal === undefined) {
         assert.equal(reply.status, 200, reply.text);
       } else if (isServed) {
-        assert.match(reply.text, /only a backup that was proven has a proof/);
+        assert.match(reply.text, refusal ?? /never/);
       } else {
         assert.equal(reply.status, 404);
         assert.match(reply.text, /UnknownOperationException.*not served by this Keyark yet/);

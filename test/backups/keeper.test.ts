@@ -6,7 +6,7 @@ import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
 import { feedFollowers } from '../../src/clusters/feed.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/kernel/clock.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
-import { CALLER, SCOPE, World } from '../support/world.ts';
+import { CALLER, World } from '../support/world.ts';
 
 function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keeper {
   const keeper = new Keeper({
@@ -128,12 +128,12 @@ test('a deleted backup can be brought back for seven days, then it is gone from 
   const keeper = keeperOf(world, { ...DEFAULT_SCHEDULE, isChangeDriven: false });
   await world.backups.remove(CALLER, backup.id);
   await tickAfter(world, keeper, 6 * 24 * HOUR_MS);
-  assert.equal((await world.backups.undelete(SCOPE, backup.id)).state, 'READY');
+  assert.equal((await world.backups.undelete(CALLER, backup.id)).state, 'READY');
   await world.mustOpen(backup);
 
   await world.backups.remove(CALLER, backup.id);
   world.clock.advance(7 * 24 * HOUR_MS);
-  await assert.rejects(world.backups.undelete(SCOPE, backup.id), { code: 'WrongState' });
+  await assert.rejects(world.backups.undelete(CALLER, backup.id), { code: 'WrongState' });
   await world.backups.purgeDue();
   assert.equal(world.allBackups().find(({ id }) => id === backup.id)?.state, 'DELETED');
   assert.deepEqual(

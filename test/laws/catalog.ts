@@ -420,6 +420,53 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
       );
     });
 
+    it('gives retention the same facts as the whole row has', () => {
+      const backups = [
+        readyBackup(1),
+        readyBackup(2, { cause: 'changed', neverExpires: true, holds: [LEGAL] }),
+        readyBackup(3, { ...copiedUntil(8), sparedUntil: at(9), policy: '{}' }),
+      ];
+      write((writer) => {
+        for (const backup of [...backups, pendingBackup(4, 99)]) writer.createBackup(backup);
+        writer.createBackup(readyBackup(5, { region: 'eu-west-1' }));
+      });
+      catalog.read((reader) => {
+        const whole = reader.readyBackupsOf({ id: clusterId(1), region: SCOPE.region });
+        const facts = reader.retentionFactsOf({ id: clusterId(1), region: SCOPE.region });
+        assert.equal(facts.length, backups.length);
+        for (const [i, each] of facts.entries())
+          assert.deepEqual({ ...whole[i], ...each }, whole[i]);
+      });
+    });
+
+    it('finds what a backup is held by, was made into, and whether it is the last', () => {
+      write((writer) => {
+        writer.createBackup(readyBackup(1, { holds: [LEGAL] }));
+        writer.createBackup(pendingBackup(2, 99, { holds: [LEGAL], clusterId: clusterId(2) }));
+        writer.createBackup({ ...deletedBackup(3), holds: [LEGAL] });
+        writer.createBackup(readyBackup(4, { ...copiedUntil(8), clusterId: clusterId(2) }));
+        writer.createBackup(readyBackup(5, { region: 'eu-west-1' }));
+        const sourceBackup = { id: backupId(1), asRequested: 'x' };
+        writer.createCluster(sampleCluster(7, { sourceBackup }));
+        writer.createCluster(sampleCluster(8, { sourceBackup, state: 'DELETED' }));
+        writer.createCluster(
+          sampleCluster(9, { sourceBackup: { ...sourceBackup, id: backupId(2) } }),
+        );
+      });
+      catalog.read((reader) => {
+        assert.deepEqual(
+          reader.heldBackups().map(({ id }) => id),
+          [backupId(1), backupId(2)],
+        );
+        assert.deepEqual(
+          reader.clustersMadeFrom(backupId(1)).map(({ id }) => id),
+          [clusterId(7)],
+        );
+        assert.equal(reader.hasOtherReady({ id: backupId(1), clusterId: clusterId(1) }), true);
+        assert.equal(reader.hasOtherReady({ id: backupId(4), clusterId: clusterId(2) }), false);
+      });
+    });
+
     it('pages through backups like a filter and a sort would, for every filter', () => {
       const all = manyBackups();
       write((writer) => {

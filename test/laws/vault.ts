@@ -3,11 +3,16 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import fc from 'fast-check';
+import { DAY_MS } from '../../src/kernel/clock.ts';
+import type { EpochMs } from '../../src/kernel/types.ts';
 import { objectName } from '../../src/vault/names.ts';
 import type { ObjectName, Stored, Vault } from '../../src/vault/vault.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
 export interface VaultUnderTest extends AsyncDisposable {
   readonly vault: Vault;
+  /** What the vault asks for the time. */
+  readonly clock: FakeClock;
   /** A new vault over what this one stored, as after a restart. */
   reopen(): Promise<Vault>;
   /** Flips one bit of the stored object, `at` bytes from its start; past its end, somewhere behind it. */
@@ -20,12 +25,12 @@ const BODY = objectName('backup-keyark2ab3cd4ef5', 'body');
 const SEAL = objectName('backup-keyark2ab3cd4ef5', 'seal-1');
 const OTHER = objectName('backup-keyarkzzzzzzzzzz', 'body');
 
-export function vaultLaws(name: string, make: () => Promise<VaultUnderTest>): void {
+export function vaultLaws(name: string, make: (clock: FakeClock) => Promise<VaultUnderTest>): void {
   describe(`${name} keeps the vault's laws`, () => {
     let world: VaultUnderTest;
     let vault: Vault;
     beforeEach(async () => {
-      world = await make();
+      world = await make(new FakeClock());
       vault = world.vault;
     });
     afterEach(async () => {
@@ -137,6 +142,71 @@ export function vaultLaws(name: string, make: () => Promise<VaultUnderTest>): vo
       }
     });
 
+    it('removes nothing that is held, also after it was opened again, until the date has come', async () => {
+      await vault.put(BODY, from(text('x')));
+      await vault.put(SEAL, from(text('y')));
+      const until = later(world.clock, DAY_MS);
+      await vault.hold(BODY, { until });
+      for (const wait of [0, DAY_MS - 1]) {
+        world.clock.advance(wait);
+        vault = await world.reopen();
+        assert.deepEqual(await vault.heldBy(BODY), { until, isLegal: false });
+        await assert.rejects(vault.remove(BODY), { code: 'WrongState', message: /\[HELD\]/ });
+        assert.deepEqual(await read(vault, BODY), text('x'));
+      }
+      assert.equal(await vault.heldBy(SEAL), undefined);
+      await vault.remove(SEAL);
+      world.clock.advance(1);
+      assert.equal(await vault.heldBy(BODY), undefined);
+      await vault.remove(BODY);
+      assert.deepEqual(await names(vault, ''), []);
+    });
+
+    it('keeps the later of two dates, in whatever order they come', async () => {
+      await vault.put(BODY, from(text('x')));
+      const [near, far] = [later(world.clock, DAY_MS), later(world.clock, 2 * DAY_MS)];
+      for (const until of [near, far, near]) await vault.hold(BODY, { until });
+      assert.deepEqual(await vault.heldBy(BODY), { until: far, isLegal: false });
+      world.clock.advance(DAY_MS);
+      await assert.rejects(vault.remove(BODY), { code: 'WrongState' });
+    });
+
+    it('keeps a legal hold until it is lifted, and lifting leaves a date alone', async () => {
+      await vault.put(BODY, from(text('x')));
+      const until = later(world.clock, DAY_MS);
+      await vault.hold(BODY, 'legal');
+      await vault.hold(BODY, { until });
+      await vault.hold(BODY, 'legal');
+      world.clock.advance(365 * DAY_MS);
+      vault = await world.reopen();
+      assert.deepEqual(await vault.heldBy(BODY), { isLegal: true });
+      await assert.rejects(vault.remove(BODY), { code: 'WrongState' });
+      await vault.hold(BODY, { until: later(world.clock, DAY_MS) });
+      await vault.lift(BODY);
+      await vault.lift(BODY);
+      await assert.rejects(vault.remove(BODY), { code: 'WrongState' });
+      world.clock.advance(DAY_MS);
+      await vault.remove(BODY);
+    });
+
+    it('forgets holds with their object: a new one of that name is free', async () => {
+      await vault.put(BODY, from(text('x')));
+      await vault.hold(BODY, { until: later(world.clock, DAY_MS) });
+      world.clock.advance(DAY_MS);
+      await vault.remove(BODY);
+      await vault.put(BODY, from(text('y')));
+      world.clock.advance(-DAY_MS);
+      assert.equal(await vault.heldBy(BODY), undefined);
+    });
+
+    it('holds nothing that is not there, and lifting nothing is fine', async () => {
+      await assert.rejects(vault.hold(BODY, 'legal'), { code: 'VAULT_LOST' });
+      await vault.lift(BODY);
+      assert.equal(await vault.heldBy(BODY), undefined);
+      await vault.put(BODY, from(text('x')));
+      await vault.remove(BODY);
+    });
+
     it('says that it lost what is not there', async () => {
       await assert.rejects(read(vault, BODY), { name: 'Failed', code: 'VAULT_LOST' });
       assert.equal(await vault.stat(BODY), undefined);
@@ -151,6 +221,9 @@ export function vaultLaws(name: string, make: () => Promise<VaultUnderTest>): vo
     });
   });
 }
+
+// A time plus a duration is a time.
+const later = (clock: FakeClock, ms: number): EpochMs => (clock.now() + ms) as EpochMs;
 
 export const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 

@@ -23,19 +23,23 @@ import { recoverClusters } from '../../src/clusters/recover.ts';
 import { createRestores, type Restores } from '../../src/clusters/restores.ts';
 import { Roots } from '../../src/host/roots.ts';
 import { Background } from '../../src/kernel/background.ts';
-import { type Clock, HOUR_MS } from '../../src/kernel/clock.ts';
+import { HOUR_MS } from '../../src/kernel/clock.ts';
 import { Refused } from '../../src/kernel/errors.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import { Serial } from '../../src/kernel/serial.ts';
-import type { EpochMs, JsonObject } from '../../src/kernel/types.ts';
+import type { JsonObject } from '../../src/kernel/types.ts';
 import { WirePeer } from '../../src/kernel/wire.ts';
 import type { Kms } from '../../src/kms/kms.ts';
 import { LocalKms } from '../../src/kms/local.ts';
+import { ClockWatch } from '../../src/ops/clock-watch.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
 import { FolderVault } from '../../src/vault/folder.ts';
 import type { Vault } from '../../src/vault/vault.ts';
+import { FakeClock } from './fake-clock.ts';
 import { InProcessFleet } from './in-process-fleet.ts';
+
+export { FakeClock };
 
 export const REGIONS = ['us-east-1', 'eu-west-1'] as const;
 export const SCOPE: Caller = callerOf('000012345678', REGIONS[0]);
@@ -87,38 +91,6 @@ export class Faults {
   }
 }
 
-/** Time stands still until a test moves it; whoever sleeps then wakes in order. */
-export class FakeClock implements Clock {
-  #now = 1_800_000_000_000;
-  readonly #sleepers = new Set<{ readonly until: number; readonly wake: () => void }>();
-  // A plain number of milliseconds is what EpochMs brands.
-  now = (): EpochMs => this.#now as EpochMs;
-
-  advance(ms: number): void {
-    this.#now += ms;
-    for (const sleeper of [...this.#sleepers].sort((a, b) => a.until - b.until)) {
-      if (sleeper.until <= this.#now) sleeper.wake();
-    }
-  }
-
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const sleeper = {
-        until: this.#now + ms,
-        wake: () => {
-          this.#sleepers.delete(sleeper);
-          resolve();
-        },
-      };
-      this.#sleepers.add(sleeper);
-      signal?.addEventListener('abort', () => {
-        this.#sleepers.delete(sleeper);
-        reject(signal.reason);
-      });
-    });
-  }
-}
-
 export class World implements AsyncDisposable {
   readonly folder: string;
   readonly clock: FakeClock;
@@ -135,6 +107,7 @@ export class World implements AsyncDisposable {
   clusters!: Clusters;
   restores!: Restores;
   deps!: ClusterDeps;
+  watch!: ClockWatch;
 
   static async open(): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'ka-world-'));
@@ -156,7 +129,7 @@ export class World implements AsyncDisposable {
       ),
     );
     const inRegion = (region: string) => ({
-      vault: new FolderVault({ folder: join(folder, 'vault', region) }),
+      vault: new FolderVault({ folder: join(folder, 'vault', region), clock }),
       kms: new LocalKms({ folder: join(folder, 'kms'), region }),
     });
     this.#raw = new Map(REGIONS.map((region) => [region, inRegion(region)]));
@@ -197,10 +170,19 @@ export class World implements AsyncDisposable {
       events,
       background,
     };
+    this.watch = new ClockWatch({
+      catalog: this.catalog,
+      machine: clock,
+      uptime: clock.uptime,
+      aheadMs: () => 0,
+      events,
+    });
     this.backups = createBackups({
       ...shared,
       storageOf: (region) => this.storageOf(region),
       regions: REGIONS,
+      watch: this.watch,
+      retention: { thinning: true },
     });
     this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
     this.clusters = createClusters(this.deps);
@@ -219,6 +201,7 @@ export class World implements AsyncDisposable {
     return {
       vault: {
         kind: vault.kind,
+        holdsBind: vault.holdsBind,
         put: async (name, body) => {
           at('vault.put');
           const stored = await vault.put(name, body);
@@ -229,11 +212,29 @@ export class World implements AsyncDisposable {
           at('vault.get');
           return vault.get(name);
         },
-        stat: (name) => vault.stat(name),
-        list: (prefix) => vault.list(prefix),
+        stat: async (name) => {
+          at('vault.stat');
+          return await vault.stat(name);
+        },
+        list: (prefix) => {
+          at('vault.list');
+          return vault.list(prefix);
+        },
         remove: async (name) => {
           at('vault.remove');
           await vault.remove(name);
+        },
+        hold: async (name, terms) => {
+          at('vault.hold');
+          await vault.hold(name, terms);
+        },
+        lift: async (name) => {
+          at('vault.lift');
+          await vault.lift(name);
+        },
+        heldBy: async (name) => {
+          at('vault.heldBy');
+          return await vault.heldBy(name);
         },
         recover: () => vault.recover(),
       },

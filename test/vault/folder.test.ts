@@ -19,12 +19,13 @@ function pathOf(folder: string, name: ObjectName): string {
   return join(folder, 'objects', parts.folder, parts.part);
 }
 
-vaultLaws('the folder vault', async () => {
+vaultLaws('the folder vault', async (clock) => {
   const temp = await tempFolder();
   const folder = join(temp.path, 'region', 'vault');
   return {
-    vault: new FolderVault({ folder }),
-    reopen: async () => new FolderVault({ folder }),
+    vault: new FolderVault({ folder, clock }),
+    clock,
+    reopen: async () => new FolderVault({ folder, clock }),
     flipBit: async (name, at) => flipBitInFile(pathOf(folder, name), at),
     cutShort: async (name) => {
       await chmod(pathOf(folder, name), 0o600);
@@ -162,6 +163,38 @@ describe('FolderVault', () => {
       assert.deepEqual(await names(healthy, ''), [OLD]);
       assert.deepEqual(await read(healthy, OLD), text('old'));
     }
+  });
+
+  it('holds or says that it does not when any one file call fails', async () => {
+    for (let n = 1, wasReached = true; wasReached; n += 1) {
+      await using temp = await tempFolder();
+      const healthy = new FolderVault({ folder: temp.path });
+      await healthy.put(NEW, from(text('new')));
+      const { files, calls } = failingFiles({ failAt: (_call, count) => count === n, code: 'EIO' });
+      const vault = new FolderVault({ folder: temp.path, files });
+      const outcome = await vault.hold(NEW, 'legal').then(
+        () => 'held',
+        (cause) => cause,
+      );
+      wasReached = calls.length >= n;
+      if (outcome === 'held') {
+        await assert.rejects(healthy.remove(NEW), { code: 'WrongState' });
+      } else {
+        assert.match(outcome.code, /^VAULT_(WRITE|READ)$/, `call ${n}: ${calls[n - 1]}`);
+        await healthy.hold(NEW, 'legal');
+      }
+      assert.deepEqual(await read(healthy, NEW), text('new'));
+    }
+  });
+
+  it('removes nothing while it cannot know whether it is held', async () => {
+    await using temp = await tempFolder();
+    await new FolderVault({ folder: temp.path }).put(OLD, from(text('old')));
+    const isHolds = (call: string): boolean => call.startsWith('names ') && call.includes('holds');
+    const { files } = failingFiles({ failAt: isHolds, code: 'EIO' });
+    const blind = new FolderVault({ folder: temp.path, files });
+    await assert.rejects(blind.remove(OLD), { code: 'VAULT_WRITE' });
+    assert.deepEqual(await read(blind, OLD), text('old'));
   });
 
   it('streams: a body larger than its buffers is never held whole', async () => {

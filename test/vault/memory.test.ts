@@ -1,10 +1,11 @@
 import { vaultLaws } from '../laws/vault.ts';
 import { MemoryVault } from '../support/memory-vault.ts';
 
-vaultLaws('the memory vault', async () => {
-  const vault = new MemoryVault();
+vaultLaws('the memory vault', async (clock) => {
+  const vault = new MemoryVault(clock);
   return {
     vault,
+    clock,
     reopen: async () => vault,
     flipBit: async (name, at) => {
       const { bytes } = vault.objects.get(name)!;

@@ -9,11 +9,14 @@ import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
 import { chooseCluster } from '../officers.ts';
 import { counted } from '../print.ts';
 import { waitFor } from '../wait.ts';
+import { addBackupRemoval } from './backup-removal.ts';
 
 const TAKE_MS = 10 * MINUTE_MS;
 
 export function addBackup(program: Command, context: Context): void {
-  const backup = program.command('backup').description('backups: list, take, proof, copy');
+  const backup = program
+    .command('backup')
+    .description('backups: list, take, prove, copy, delete and bring back');
 
   const list = backup
     .command('list')
@@ -56,6 +59,8 @@ export function addBackup(program: Command, context: Context): void {
     if (hasOption(proof, 'json')) context.print.json(answer);
     else printProof(context, answer);
   });
+
+  addBackupRemoval(backup, context);
 }
 
 export async function untilReady(
@@ -91,7 +96,8 @@ export function printProof({ print }: Context, answer: JsonObject): void {
   const tried = listOf(objectOf(statement, 'exercised'), 'tried').filter(
     (kind) => numberOf(kind, 'present') > 0,
   );
-  print.line(`${textOf(answer, 'BackupId')} is proven:`);
+  const mark = answer['IsRehearsal'] === true ? 'REHEARSAL  ' : '';
+  print.line(`${mark}${textOf(answer, 'BackupId')} is proven:`);
   print.line(
     `  opened on HSM ${textOf(statement, 'drillSerial')}, which was wiped afterwards: ` +
       `${counted(numberOf(counts, 'users'), 'user')}, ${counted(numberOf(counts, 'keys'), 'key')}, state digest equal`,

@@ -79,8 +79,10 @@ export function addKey(program: Command, context: Context): void {
     .option('--yes', 'do not ask')
     .addHelpText('after', '\nExample:\n  keyark key delete tls');
   withLogin(remove, APP_USER).action(async (wanted: string) => {
-    await confirm({
-      question: `Destroy the key ${wanted} in the HSM? Backups that hold it keep it until they are purged.`,
+    await confirm(context, {
+      plan: [
+        `Destroy the key ${wanted} in the HSM. Backups that hold it keep it until they are purged.`,
+      ],
       name: wanted,
       isYes: hasOption(remove, 'yes'),
     });

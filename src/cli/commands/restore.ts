@@ -126,8 +126,8 @@ function addStart(restore: Command, context: Context): void {
       const text = `[${textOf(blocker, 'Code')}] ${textOf(blocker, 'Text')} Nothing was changed.`;
       throw new CommandFailed(EXIT.REFUSED, text);
     }
-    await confirm({
-      question: `Replace what ${clusterId} holds?`,
+    await confirm(context, {
+      plan: [`This replaces what ${clusterId} holds.`],
       name: clusterId,
       isYes: hasOption(start, 'yes'),
     });
@@ -151,8 +151,8 @@ function addUndo(restore: Command, context: Context): void {
     if (safety !== undefined) {
       const lines = planLines(await askPlan(client, clusterId, safety));
       for (const line of lines) context.print.note(line);
-      await confirm({
-        question: `Replace what ${clusterId} holds?`,
+      await confirm(context, {
+        plan: [`This replaces what ${clusterId} holds.`],
         name: clusterId,
         isYes: hasOption(undo, 'yes'),
       });

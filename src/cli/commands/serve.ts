@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { settingNames } from '../../config.ts';
 import { runServe } from '../../serve.ts';
-import { type Context, configOf, withSettings } from '../context.ts';
+import { type Context, configToStart, withRehearsal, withSettings } from '../context.ts';
 
 export function addServe(program: Command, context: Context): void {
   const command = program
@@ -13,10 +13,10 @@ export function addServe(program: Command, context: Context): void {
       '\nExample:\n  keyark serve --data ./data --port 0     then: . ./data/env\n\nWrites DATA/env when it answers; ends with 0 on SIGTERM or SIGINT.',
     );
   const names = settingNames().filter((name) => !name.startsWith('home'));
-  withSettings(command, names).action(async () => {
-    const { config } = configOf(context, command);
+  withSettings(withRehearsal(command), names).action(async () => {
+    const { config, isRehearsal } = configToStart(context, command);
     stopWithParent();
-    context.endWith(await runServe(config));
+    context.endWith(await runServe({ ...config, isRehearsal }));
   });
 }
 

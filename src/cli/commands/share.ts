@@ -93,14 +93,15 @@ export function addShare(program: Command, context: Context): void {
     const shares = listOf(await client.own('ListShares'), 'Shares').filter(
       (each) => each['BackupId'] === id,
     );
-    const isYes = hasOption(remove, 'yes');
-    if (!isYes) {
-      const consumers = shares.map((each) => textOf(each, 'Consumer')).join(', ');
-      context.print.note(
-        `The share of ${id} ends for: ${consumers || 'everybody that its policy names'}. If it is your backup its policy goes too, and nobody else can restore it any more. Clusters made of it live on.`,
-      );
-    }
-    await confirm({ question: 'End the share?', name: id, isYes });
+    const consumers = shares.map((each) => textOf(each, 'Consumer')).join(', ');
+    await confirm(context, {
+      plan: [
+        `The share of ${id} ends for: ${consumers || 'everybody that its policy names'}.`,
+        'If it is your backup its policy goes too, and nobody else can restore it any more. Clusters made of it live on.',
+      ],
+      name: id,
+      isYes: hasOption(remove, 'yes'),
+    });
     await client.own('RemoveShare', { Backup: backup });
     if (hasOption(remove, 'json')) context.print.json({ BackupId: id });
     else context.print.line(`The share of ${id} has ended.`);

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { EpochMs, JsonObject } from '../../kernel/types.ts';
 import { type Context, clientOf, hasOption, withData, withJson } from '../context.ts';
 import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
+import { holdLines, markLines } from '../marks.ts';
 import { ago, duration, tableLines } from '../print.ts';
 
 export function addStatus(program: Command, context: Context): void {
@@ -27,10 +28,12 @@ export function statusLines(status: JsonObject, now: EpochMs): readonly string[]
   const clusters = listOf(status, 'Clusters').map((cluster) => clusterRow(cluster, now));
   const head = ['cluster', 'state', 'HSMs', 'proven keys', 'newest proven', 'next by schedule'];
   return [
+    ...markLines(status),
     ...(clusters.length === 0 ? ['No cluster yet.'] : tableLines(head, clusters)),
     '',
     ...survivalLines(status),
     ...rootsLines(status),
+    ...holdLines(status),
   ];
 }
 

@@ -5,7 +5,7 @@
 import type { Command } from 'commander';
 import { type Config, settingNames } from '../../config.ts';
 import type { Client } from '../client.ts';
-import { type Context, configOf, withSettings } from '../context.ts';
+import { type Context, configToStart, withRehearsal, withSettings } from '../context.ts';
 import { CustomerFolder } from '../customer.ts';
 import { addToEnvironment, environmentMark } from '../environment.ts';
 import { firstScreen } from '../first-screen.ts';
@@ -21,17 +21,21 @@ export function addUp(program: Command, context: Context): void {
       'after',
       '\nExample:\n  keyark up                                   data in ~/.local/share/keyark (root: /var/lib/keyark)\n  keyark up --data ./try --port 0\n\nStays in the foreground; ends with 0 on SIGTERM or Ctrl-C.',
     );
-  withSettings(command, settingNames()).action(async () => {
-    const { config, file } = configOf(context, command);
-    context.endWith(await up(context, config, file));
+  withSettings(withRehearsal(command), settingNames()).action(async () => {
+    const { config, file, isRehearsal } = configToStart(context, command);
+    context.endWith(await up(context, config, { file, isRehearsal }));
   });
 }
 
-async function up(context: Context, config: Config, file: string | undefined): Promise<number> {
+async function up(
+  context: Context,
+  config: Config,
+  given: { file: string | undefined; isRehearsal: boolean },
+): Promise<number> {
   const before = await environmentMark(config.data);
   // On a terminal people read one screen, not a log around it; elsewhere the log goes straight on.
   const isLogHeld = context.around.isTerminal;
-  const service = startServiceProcess(config, context, { isLogHeld, file });
+  const service = startServiceProcess(config, context, { isLogHeld, ...given });
   const stop = (): void => service.stop();
   process.on('SIGTERM', stop).on('SIGINT', stop);
   try {
