@@ -101,6 +101,7 @@ function flagsFor(config: Config, file: string | undefined): readonly string[] {
     ['--tls-key', tls?.keyFile],
     ['--region', config.regions.join(',')],
     ['--account', config.account],
+    ['--organization', config.organization.join(',')],
     ['--backup-on-change', String(schedule.isChangeDriven)],
     ['--backup-quiet', String(schedule.quietMs / 1000)],
     ['--backup-latest', String(schedule.latestMs / 1000)],
