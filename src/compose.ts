@@ -26,6 +26,7 @@ import { Serial } from './kernel/serial.ts';
 import { LocalKms } from './kms/local.ts';
 import type { Events } from './ops/events.ts';
 import { createStatus } from './ops/status.ts';
+import type { Profile } from './profile.ts';
 import { FolderVault } from './vault/folder.ts';
 
 /** How long work under way may take to end in order. */
@@ -36,6 +37,7 @@ export interface ServiceConfig {
   readonly account: string;
   readonly regions: readonly string[];
   readonly schedule: SchedulePolicy;
+  readonly profile: Profile;
 }
 
 export interface ServiceParts {
@@ -79,7 +81,17 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     return found;
   };
 
-  const backups = createBackups({ catalog, fleet, storageOf, clock, random, events, background });
+  const { profile } = config;
+  const backups = createBackups({
+    catalog,
+    fleet,
+    storageOf,
+    clock,
+    random,
+    events,
+    background,
+    profile,
+  });
   const clusterDeps: ClusterDeps = {
     catalog,
     fleet,
@@ -98,6 +110,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     background,
     policy: config.schedule,
     onProven: (backup) => feedFollowers(clusterDeps, backup),
+    onIdle: () => {},
     onMinute: () => retryDeletions(clusterDeps),
   });
 

@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import { SECOND_MS } from './kernel/clock.ts';
+import { isOffered, PROFILES, type Profile } from './profile.ts';
 
 /** What the service and the commands run with. */
 export interface Config {
@@ -24,7 +25,11 @@ export interface Config {
     readonly isChangeDriven: boolean;
     readonly quietMs: number;
     readonly latestMs: number;
+    readonly atOnce: number;
   };
+  readonly profile: Profile;
+  readonly metrics: { readonly isRemote: boolean };
+  readonly heartbeat?: { readonly url: string; readonly everyMs: number };
   readonly log: {
     readonly level: 'error' | 'info' | 'debug';
     readonly format: 'people' | 'json';
@@ -155,6 +160,15 @@ const ROWS = {
     expected: '12 digits that begin with 0000, so that it is visibly no real account',
     fallback: () => '000000008228',
   },
+  profile: {
+    name: 'profile',
+    help: 'own, or aws-exact: nothing that AWS does not do',
+    flag: '--profile',
+    variable: 'KEYARK_PROFILE',
+    read: oneOf(...PROFILES),
+    expected: 'own or aws-exact',
+    fallback: () => 'own',
+  },
   isChangeDriven: {
     name: 'backups.on_change',
     help: 'back up soon after users, keys or policies change',
@@ -181,6 +195,42 @@ const ROWS = {
     read: wholeNumber(1, 86_400),
     expected: 'seconds from 1 to 86400',
     fallback: () => '60',
+  },
+  backupsAtOnce: {
+    name: 'backups.at_once',
+    help: 'how many backups that are due run at the same time',
+    flag: '--backups-at-once',
+    variable: 'KEYARK_BACKUPS_AT_ONCE',
+    read: wholeNumber(2, 64),
+    expected: 'a number from 2 to 64',
+    fallback: () => '2',
+  },
+  heartbeatUrl: {
+    name: 'heartbeat.url',
+    help: 'asked with GET while everything is proven and in time; its silence is the alarm',
+    flag: '--heartbeat-url',
+    variable: 'KEYARK_HEARTBEAT_URL',
+    read: urlOrNone,
+    expected: 'an http or https URL without user name and password',
+    fallback: () => '',
+  },
+  heartbeatSeconds: {
+    name: 'heartbeat.every_seconds',
+    help: 'how often',
+    flag: '--heartbeat-every',
+    variable: 'KEYARK_HEARTBEAT_EVERY',
+    read: wholeNumber(10, 3_600),
+    expected: 'seconds from 10 to 3600',
+    fallback: () => '60',
+  },
+  areMetricsRemote: {
+    name: 'metrics.remote',
+    help: 'answer GET /metrics to other machines too, not to this one alone',
+    flag: '--metrics-remote',
+    variable: 'KEYARK_METRICS_REMOTE',
+    read: (text) => ({ true: true, false: false })[text],
+    expected: 'true or false',
+    fallback: () => 'false',
   },
   logLevel: {
     name: 'log.level',
@@ -296,10 +346,16 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
     regions: values.regions,
     account: values.account,
     schedule: {
-      isChangeDriven: values.isChangeDriven,
+      isChangeDriven: values.isChangeDriven && isOffered(values.profile, 'changeBackups'),
       quietMs: quietSeconds * SECOND_MS,
       latestMs: latestSeconds * SECOND_MS,
+      atOnce: values.backupsAtOnce,
     },
+    profile: values.profile,
+    metrics: { isRemote: values.areMetricsRemote },
+    ...(values.heartbeatUrl === ''
+      ? {}
+      : { heartbeat: { url: values.heartbeatUrl, everyMs: values.heartbeatSeconds * SECOND_MS } }),
     log: { level: values.logLevel, format: values.logFormat },
     home: { name: values.homeName, mode: values.homeMode },
   };
@@ -388,6 +444,14 @@ function wholeNumber(least: number, most: number) {
 
 function oneOf<const Word extends string>(...words: readonly Word[]) {
   return (text: string): Word | undefined => words.find((word) => word === text);
+}
+
+/** Credentials have no place in the file; a secret path of the monitor's own is between the two of you. */
+function urlOrNone(text: string): string | undefined {
+  if (text === '') return '';
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isWeb = url?.protocol === 'https:' || url?.protocol === 'http:';
+  return isWeb && url.username === '' && url.password === '' ? url.href : undefined;
 }
 
 function pathOrNone(text: string): string | undefined {

@@ -59,7 +59,7 @@ const ARROWS: Readonly<Record<string, Row>> = {
     node: ['sqlite', 'crypto', 'fs', 'path'],
   },
   backups: {
-    imports: ['kernel', 'kms/envelope.ts', 'kms/records.ts', 'vault/names.ts'],
+    imports: ['kernel', 'kms/envelope.ts', 'kms/records.ts', 'profile.ts', 'vault/names.ts'],
     types: ['access', 'catalog', 'clusters', 'vault', 'kms', 'fleet', 'ops', 'hsm/protocol.ts'],
     node: ['crypto'],
   },
@@ -90,7 +90,12 @@ const ARROWS: Readonly<Record<string, Row>> = {
     node: ['*'],
     packages: ['commander'],
   },
-  'config.ts': { imports: ['kernel'], node: ['fs', 'os', 'path'], packages: ['smol-toml'] },
+  'profile.ts': { imports: ['kernel'] },
+  'config.ts': {
+    imports: ['kernel', 'profile.ts'],
+    node: ['fs', 'os', 'path'],
+    packages: ['smol-toml'],
+  },
   'data-folder.ts': { imports: ['kernel'], node: ['fs', 'path', 'sqlite'] },
   'bin/keyark.ts': { imports: ['cli/main.ts'] },
   'bin/host.ts': { imports: ['host', 'crypto', 'kernel'], types: ['hsm/protocol.ts'], node: ['*'] },

@@ -37,7 +37,12 @@ test('loadConfig() has a default for everything: loopback, one region, the userâ
   assert.equal(config.port, 8228);
   assert.deepEqual(config.regions, ['us-east-1']);
   assert.match(config.account, /^0000/);
-  assert.deepEqual(config.schedule, { isChangeDriven: true, quietMs: 5_000, latestMs: 60_000 });
+  assert.deepEqual(config.schedule, {
+    isChangeDriven: true,
+    quietMs: 5_000,
+    latestMs: 60_000,
+    atOnce: 2,
+  });
   assert.ok(settings.every(({ origin }) => origin === 'default'));
   assert.equal(loadConfig({}, { ...AROUND, isRoot: true }).config.data, '/var/lib/keyark');
 });

@@ -1,6 +1,13 @@
 /** The face of `backups/`: what the API, clusters and the keeper may ask. One verb a file behind it. */
 import type { Caller } from '../access/caller.ts';
-import type { BackupQuery, Catalog, Page, PageRequest, Scope } from '../catalog/catalog.ts';
+import type {
+  BackupQuery,
+  Catalog,
+  CatalogReader,
+  Page,
+  PageRequest,
+  Scope,
+} from '../catalog/catalog.ts';
 import type { Cluster, Hsm } from '../clusters/cluster.ts';
 import type { Fleet, HsmHandle } from '../fleet/fleet.ts';
 import type { OpenOutcome } from '../hsm/protocol.ts';
@@ -12,12 +19,14 @@ import type { Random } from '../kernel/random.ts';
 import { Serial } from '../kernel/serial.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
+import { type Profile, requireFeature } from '../profile.ts';
 import type { Backup, BackupCause, ReadyBackup, Removal } from './backup.ts';
 import { type DrillOutcome, drillBackup } from './drill.ts';
 import { duePurges, purgeBackup } from './purge.ts';
 import { recoverBackups } from './recover.ts';
 import { markDeleted, markUndeleted } from './remove.ts';
 import { restoreBackup } from './restore.ts';
+import { type DueCause, unprovenOf } from './schedule.ts';
 import type { StorageOf } from './storage.ts';
 import { takeBackup } from './take.ts';
 
@@ -33,6 +42,11 @@ export interface Backups {
     cause: BackupCause,
     options?: { source?: Hsm; onStarted?: (backup: Backup) => void },
   ): Promise<ReadyBackup>;
+  /**
+   * The same for the schedule: once it is this cluster's turn it looks again, and takes none when another
+   * backup has met the need meanwhile.
+   */
+  takeDue(clusterId: ClusterId, cause: DueCause): Promise<ReadyBackup | undefined>;
   /** For the native API: starts a manual backup of the caller's cluster and answers with its first row. */
   takeManual(scope: Scope, clusterId: ClusterId): Promise<Backup>;
   /** Opens a READY backup on an HSM and checks the digest against the proof. */
@@ -66,6 +80,7 @@ export interface BackupsDeps {
   readonly random: Random;
   readonly events: Events;
   readonly background: Background;
+  readonly profile: Profile;
 }
 
 export function createBackups(deps: BackupsDeps): Backups {
@@ -73,20 +88,22 @@ export function createBackups(deps: BackupsDeps): Backups {
   /** One turn per cluster for taking, one per backup for deletion, undo and purge. */
   const turns = new Serial();
 
-  const take: Backups['take'] = (clusterId, cause, options = {}) =>
-    turns.run(clusterId, async () => {
-      const { cluster, source } = catalog.read((reader) => ({
-        cluster: reader.cluster(clusterId),
-        source: options.source ?? reader.hsmsOf(clusterId).find(isSealable),
-      }));
-      if (cluster === undefined || source === undefined) {
-        throw new Refused(
-          'WrongState',
-          `${clusterId} has no live HSM to back up; add one first: its newest backup goes onto it.`,
-        );
-      }
-      return await takeBackup(deps, cluster, deps.fleet.hsm(source.id), cause, options.onStarted);
-    });
+  const take: Backups['take'] = (clusterId, cause, options) =>
+    turns.run(clusterId, () => takeNow(clusterId, cause, options));
+
+  const takeNow: Backups['take'] = async (clusterId, cause, options = {}) => {
+    const { cluster, source } = catalog.read((reader) => ({
+      cluster: reader.cluster(clusterId),
+      source: options.source ?? reader.hsmsOf(clusterId).find(isSealable),
+    }));
+    if (cluster === undefined || source === undefined) {
+      throw new Refused(
+        'WrongState',
+        `${clusterId} has no live HSM to back up; add one first: its newest backup goes onto it.`,
+      );
+    }
+    return await takeBackup(deps, cluster, deps.fleet.hsm(source.id), cause, options.onStarted);
+  };
 
   const change = (
     scope: Scope,
@@ -104,7 +121,13 @@ export function createBackups(deps: BackupsDeps): Backups {
   return {
     describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
     take,
+    takeDue: (clusterId, cause) =>
+      turns.run(clusterId, async () => {
+        const isWanted = catalog.read((reader) => isStillDue(reader, clusterId, clock.now()));
+        return isWanted ? await takeNow(clusterId, cause) : undefined;
+      }),
     async takeManual(scope, clusterId) {
+      requireFeature(deps.profile, 'takeBackup');
       const cluster = catalog.read((reader) => reader.cluster(clusterId));
       if (cluster === undefined || !isIn(cluster, scope)) {
         throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
@@ -177,6 +200,16 @@ const askedBy = ({ principal }: Caller): Removal => ({
 /** The writing HSM is the one whose state is the cluster's; it can be sealed while it is being deleted. */
 function isSealable(hsm: Hsm): boolean {
   return hsm.takesWrites && (hsm.state === 'ACTIVE' || hsm.state === 'DELETE_IN_PROGRESS');
+}
+
+function isStillDue(reader: CatalogReader, clusterId: ClusterId, now: EpochMs): boolean {
+  const cluster = reader.cluster(clusterId);
+  if (cluster?.state !== 'ACTIVE') return false;
+  const isForFloor = cluster.nextBackupAt !== undefined && cluster.nextBackupAt <= now;
+  const isForChange = cluster.changeDueAt !== undefined && cluster.changeDueAt <= now;
+  const proven = reader.protection.proven(clusterId);
+  const unproven = unprovenOf(cluster, proven?.generation ?? -1);
+  return isForFloor || (isForChange && unproven !== undefined);
 }
 
 function isIn(thing: Scope, scope: Scope): boolean {

@@ -14,13 +14,14 @@ import type { Random } from '../kernel/random.ts';
 import { encryptStream, sealSmall } from '../kms/envelope.ts';
 import { encodeOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
+import type { Profile } from '../profile.ts';
 import { objectName } from '../vault/names.ts';
 import type { Backup, BackupCause, Proof, ReadyBackup, SealedArchive } from './backup.ts';
 import { PARTS } from './parts.ts';
 import { proveBackup, startDrill } from './prove.ts';
 import { removeStored } from './purge.ts';
 import { contextOf } from './restore.ts';
-import { nextAfterSuccess } from './schedule.ts';
+import { afterProven } from './schedule.ts';
 import type { RegionStorage, StorageOf } from './storage.ts';
 
 export interface TakeDeps {
@@ -30,6 +31,7 @@ export interface TakeDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: Events;
+  readonly profile: Profile;
 }
 
 /**
@@ -48,7 +50,7 @@ export async function takeBackup(
   const intent = recordIntent(deps, cluster, cause);
   onStarted(intent);
   try {
-    const { archive, proof } = await storeAndProve(deps.fleet, storage, intent, source);
+    const { archive, proof } = await storeAndProve(deps, storage, intent, source);
     return recordFact(deps, { ...intent, state: 'READY', archive, proof });
   } catch (cause) {
     await recordFailure(deps, storage, intent, cause);
@@ -83,14 +85,14 @@ function recordIntent(deps: TakeDeps, cluster: Cluster, cause: BackupCause): Bac
 
 /** The drill HSM starts while the other one seals; it reads what is stored only once all of it is. */
 async function storeAndProve(
-  fleet: Fleet,
+  { fleet, profile }: Pick<TakeDeps, 'fleet' | 'profile'>,
   storage: RegionStorage,
   backup: Backup,
   source: HsmHandle,
 ): Promise<{ archive: SealedArchive; proof: Proof }> {
   await using drill = startDrill(fleet);
   const archive = await sealAndStore(storage, backup, source);
-  const proof = await proveBackup({ drill: await drill.ready, storage }, backup, archive);
+  const proof = await proveBackup({ drill: await drill.ready, storage, profile }, backup, archive);
   return { archive, proof };
 }
 
@@ -138,11 +140,9 @@ function recordFact(deps: TakeDeps, ready: ReadyBackup): ReadyBackup {
     writer.putBackup(ready);
     const cluster = writer.cluster(ready.clusterId);
     if (cluster !== undefined && cluster.state !== 'DELETED') {
-      writer.putCluster({
-        ...cluster,
-        nextBackupAt: nextAfterSuccess(ready.createdAt),
-        backupFailures: 0,
-      });
+      const { createdAt, archive } = ready;
+      const { generation } = archive.seal.statement;
+      writer.putCluster(afterProven(cluster, { createdAt, generation }));
     }
   });
   deps.events.emit({

@@ -9,6 +9,7 @@ import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups
 import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
+import type { ProtectionReader } from './protection.ts';
 
 export interface Scope {
   readonly account: string;
@@ -49,7 +50,9 @@ export interface CatalogReader {
   clusters(scope: Scope, query: ClusterQuery, page: PageRequest): Page<Cluster>;
   /** All clusters in any of these states, of every account and region: for the service's own loops. */
   clustersIn(states: readonly ClusterState[]): readonly Cluster[];
-  /** Clusters whose `nextBackupAt` has come, earliest first. */
+  /** What is proven, what is not, what is to be tried again: over all clusters, by index. */
+  readonly protection: ProtectionReader;
+  /** ACTIVE clusters with a live HSM whose `nextBackupAt` has come, earliest first. */
   clustersDue(now: EpochMs, limit: number): readonly Cluster[];
   /** Clusters whose `nextReviewAt` has come, earliest first. */
   clustersToReview(now: EpochMs, limit: number): readonly Cluster[];

@@ -29,6 +29,7 @@ const PASSED = {
   exercise: 'control-plane',
   prove: 'control-plane',
   digest: 'control-plane',
+  'keys-newer-than': 'control-plane',
   limit: 'control-plane',
 } as const satisfies Record<
   HsmCall,

@@ -27,6 +27,7 @@ export const ALLOWED_IN = {
   exercise: ['INITIALIZED', 'ACTIVE'],
   prove: ['INITIALIZED', 'ACTIVE'],
   digest: ['UNINITIALIZED', 'INITIALIZED', 'ACTIVE'],
+  'keys-newer-than': ['UNINITIALIZED', 'INITIALIZED', 'ACTIVE'],
   limit: ENROLLED,
   zeroise: [...LOADED, 'ERROR'],
 } as const satisfies Record<HsmCall, readonly Mood[]>;

@@ -2,12 +2,23 @@
 import type { SealedBox } from '../crypto/box.ts';
 import { Refused } from '../kernel/errors.ts';
 import { parseBackupId, parseClusterId } from '../kernel/ids.ts';
-import { flagParam, object, oneOf, parseParams, pem, type Reader, text, whole } from './params.ts';
+import {
+  flagParam,
+  object,
+  oneOf,
+  optional,
+  parseParams,
+  pem,
+  type Reader,
+  text,
+  whole,
+} from './params.ts';
 import type { HsmCall } from './protocol.ts';
 
 const MAX_BOX_CHARACTERS = 1_024;
 const MAX_SENTENCE_CHARACTERS = 512;
 const MAX_SEAL_RECORD_CHARACTERS = 4_096;
+const MAX_PROFILE_CHARACTERS = 32;
 const MAX_EPOCH = 0xffff_ffff;
 
 function textUpTo(max: number): Reader<string> {
@@ -48,11 +59,14 @@ const CLAIMS = {
   storedBodySha256: text,
   storedBytes: whole(0, Number.MAX_SAFE_INTEGER),
   region: text,
+  profile: optional(textUpTo(MAX_PROFILE_CHARACTERS)),
 } as const;
 const claims: Reader<ReturnType<typeof readClaims>> = (value, name) =>
   readClaims(object(value, name));
-const readClaims = (value: Parameters<typeof parseParams>[2]) =>
-  parseParams('claims', CLAIMS, value);
+const readClaims = (value: Parameters<typeof parseParams>[2]) => {
+  const { profile, ...claims } = parseParams('claims', CLAIMS, value);
+  return profile === undefined ? claims : { ...claims, profile };
+};
 
 const SEAL = {
   statement: object,
@@ -88,6 +102,7 @@ export const SHAPES = {
   exercise: {},
   prove: { claims, seal },
   digest: {},
+  'keys-newer-than': { generation: whole(0, Number.MAX_SAFE_INTEGER) },
   limit: { frozenBecause: orNull(textUpTo(MAX_SENTENCE_CHARACTERS)) },
   zeroise: { isFinal: flagParam },
 } as const satisfies Record<HsmCall, Parameters<typeof parseParams>[1]>;

@@ -31,6 +31,7 @@ import { WirePeer } from '../../src/kernel/wire.ts';
 import type { Kms } from '../../src/kms/kms.ts';
 import { LocalKms } from '../../src/kms/local.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
+import type { Profile } from '../../src/profile.ts';
 import { FolderVault } from '../../src/vault/folder.ts';
 import type { Vault } from '../../src/vault/vault.ts';
 import { InProcessFleet } from './in-process-fleet.ts';
@@ -109,6 +110,8 @@ export class World implements AsyncDisposable {
   readonly fleet: InProcessFleet;
   readonly #rawVault: Vault;
   readonly #rawKms: Kms;
+  /** Takes effect with the next start. */
+  profile: Profile = 'own';
   background!: Background;
   catalog!: Catalog;
   backups!: Backups;
@@ -173,7 +176,11 @@ export class World implements AsyncDisposable {
       events,
       background,
     };
-    this.backups = createBackups({ ...shared, storageOf: () => this.storage });
+    this.backups = createBackups({
+      ...shared,
+      storageOf: () => this.storage,
+      profile: this.profile,
+    });
     this.deps = { ...shared, backups: this.backups, turns: new Serial() };
     this.clusters = createClusters(this.deps);
   }
