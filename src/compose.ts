@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { Credentials } from './access/credentials.ts';
 import { type Api, createApi } from './api/server.ts';
 import { type Backups, createBackups } from './backups/backups.ts';
+import { DueDrills } from './backups/drill-due.ts';
 import { Keeper } from './backups/keeper.ts';
 import type { SchedulePolicy } from './backups/schedule.ts';
 import type { RegionStorage } from './backups/storage.ts';
+import { Watch } from './backups/watch.ts';
 import type { Catalog } from './catalog/catalog.ts';
 import { openCatalog } from './catalog/sqlite.ts';
 import { type Clusters, createClusters } from './clusters/clusters.ts';
@@ -25,12 +27,18 @@ import type { Random } from './kernel/random.ts';
 import { Serial } from './kernel/serial.ts';
 import { LocalKms } from './kms/local.ts';
 import type { Events } from './ops/events.ts';
+import { type HeartbeatSettings, runHeartbeat } from './ops/heartbeat.ts';
+import { Metrics, metricsText } from './ops/metrics.ts';
+import { createPlans } from './ops/plans.ts';
+import { type Protection, protectionOf } from './ops/protection.ts';
 import { createStatus } from './ops/status.ts';
 import type { Profile } from './profile.ts';
 import { FolderVault } from './vault/folder.ts';
 
 /** How long work under way may take to end in order. */
 const STOP_MS = 10 * SECOND_MS;
+/** The metric says no more than this many. */
+const MAX_DUE_COUNTED = 10_000;
 
 export interface ServiceConfig {
   /** Whose the first access key is. */
@@ -38,6 +46,9 @@ export interface ServiceConfig {
   readonly regions: readonly string[];
   readonly schedule: SchedulePolicy;
   readonly profile: Profile;
+  /** Whether `GET /metrics` is answered to other machines too. */
+  readonly metrics: { readonly isRemote: boolean };
+  readonly heartbeat?: HeartbeatSettings;
 }
 
 export interface ServiceParts {
@@ -62,7 +73,8 @@ export interface Service extends AsyncDisposable {
 }
 
 export async function composeService(config: ServiceConfig, parts: ServiceParts): Promise<Service> {
-  const { folder, fleet, clock, random, events } = parts;
+  const { folder, fleet, clock, random } = parts;
+  const events = new Metrics(parts.events);
   const background = new Background((name, cause) => {
     const message = cause instanceof Error ? `${name}: ${cause.stack ?? cause.message}` : name;
     events.emit({ kind: 'internalError', requestId: 'background', message });
@@ -110,11 +122,25 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     background,
     policy: config.schedule,
     onProven: (backup) => feedFollowers(clusterDeps, backup),
-    onIdle: () => {},
-    onMinute: () => retryDeletions(clusterDeps),
+    onIdle: () => {
+      const drill = drills.next();
+      if (drill !== undefined) background.run('drill', drill);
+    },
+    onMinute: () => {
+      retryDeletions(clusterDeps);
+      watch.look();
+    },
   });
 
+  const policy = config.schedule;
+  const drills = new DueDrills({ catalog, fleet, storageOf, clock, events });
+  const watch = new Watch({ catalog, clock, events, policy });
+  const protection = (account?: string): Promise<Protection> =>
+    protectionOf({ catalog, fleet, clock, isChangeDriven: policy.isChangeDriven }, account);
   const native = createStatus({
+    profile,
+    plans: createPlans({ catalog, fleet, clock, policy, profile, fatesOf: () => [] }),
+    protection,
     catalog,
     fleet,
     clock,
@@ -131,6 +157,16 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     regions: config.regions,
     readiness: native.readiness,
     native,
+    metrics: {
+      isRemote: config.metrics.isRemote,
+      text: metricsText({
+        metrics: events,
+        profile,
+        protection,
+        due: () =>
+          catalog.read((reader) => reader.protection.dueCount(clock.now(), MAX_DUE_COUNTED)),
+      }),
+    },
   });
 
   for (const { vault } of storage.values()) await vault.recover();
@@ -141,6 +177,11 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   recoverClusters(clusterDeps);
   const stop = new AbortController();
   background.run('keeper', () => keeper.run(stop.signal));
+  const { heartbeat } = config;
+  if (heartbeat !== undefined) {
+    const deps = { clock, events, health: async () => (await protection()).health };
+    background.run('heartbeat', () => runHeartbeat(deps, heartbeat, stop.signal));
+  }
 
   return {
     api,

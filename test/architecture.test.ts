@@ -73,7 +73,12 @@ const ARROWS: Readonly<Record<string, Row>> = {
     types: ['catalog'],
     node: ['crypto', 'fs', 'fs/promises', 'path'],
   },
-  ops: { imports: ['kernel'], types: ['api', 'catalog', 'fleet'] },
+  ops: { imports: ['kernel'], types: ['api', 'backups', 'catalog', 'clusters', 'fleet'] },
+  // The rules themselves, so that what is shown is what will be done.
+  'ops/plans.ts': {
+    imports: ['kernel', 'ops', 'backups/forecast.ts', 'backups/recent.ts'],
+    types: ['api', 'backups', 'catalog', 'clusters', 'fleet'],
+  },
   'ops/status.ts': {
     imports: ['kernel', 'ops'],
     types: ['api', 'catalog', 'fleet'],

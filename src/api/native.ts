@@ -8,6 +8,7 @@ import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
+import { SCHEDULE, SCHEDULE_OPERATIONS, type ScheduleFacts } from './native-schedule.ts';
 import { renderBackup } from './render.ts';
 import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
 
@@ -35,7 +36,9 @@ export interface ClusterDoor {
 }
 
 /** What only the composed service knows. */
-export interface NativeFacts {
+export interface NativeFacts extends ScheduleFacts {
+  /** Which profile the service runs in. */
+  readonly profile: string;
   status(scope: Scope): Promise<JsonObject>;
   /** @throws Refused `NotFound`. */
   clusterDoor(scope: Scope, clusterId: ClusterId): Promise<ClusterDoor>;
@@ -56,6 +59,7 @@ const rootsName = {
 } as const satisfies Shape;
 
 export const NATIVE_OPERATIONS = {
+  ...SCHEDULE_OPERATIONS,
   TakeBackup: {
     errors: ['NotFound'],
     input: {
@@ -102,6 +106,7 @@ export const NATIVE: {
     request: NativeRequest<Name>,
   ) => Promise<JsonObject>;
 } = {
+  ...SCHEDULE,
   TakeBackup: async ({ backups }, caller, request) => ({
     Backup: renderBackup(await backups.takeManual(caller, parseClusterId(request.ClusterId))),
   }),
@@ -125,7 +130,7 @@ export const NATIVE: {
     };
   },
 
-  GetBackupProof: async ({ backups }, caller, request) => {
+  GetBackupProof: async ({ backups, native }, caller, request) => {
     const id = parseBackupId(request.BackupId);
     const [backup] = backups.describe(caller, { ids: [id] }, { limit: 1 }).items;
     if (backup === undefined) throw new Refused('NotFound', `${id} does not exist here.`);
@@ -138,6 +143,14 @@ export const NATIVE: {
     // Signed texts leave unchanged: their signatures are over exactly these members.
     return {
       BackupId: id,
+      // As signed; a proof from before there were profiles names none, and who answers now is not who proved.
+      Profile: backup.proof.statement.claims.profile,
+      AnsweredBy: { Profile: native.profile },
+      LastDrill: backup.drill && {
+        At: backup.drill.at / 1000,
+        Outcome: backup.drill.failure === undefined ? 'opened' : 'failed',
+        Why: backup.drill.failure,
+      },
       StoredBytes: backup.archive.storedBytes,
       StoredBodySha256: backup.archive.storedBodySha256,
       Seal: asJson(backup.archive.seal),

@@ -54,6 +54,8 @@ export interface PartReadiness {
 export interface ApiParts extends CallParts {
   readonly readiness: () => Promise<readonly PartReadiness[]>;
   readonly patience?: Patience;
+  /** What `GET /metrics` answers, and whether to other machines too. */
+  readonly metrics?: { readonly text: () => Promise<string>; readonly isRemote: boolean };
 }
 
 export interface ListenOptions {
@@ -145,6 +147,9 @@ async function serve(
     if (request.method === 'GET' && request.url === '/readyz') {
       return send(parts, response, await readiness(parts));
     }
+    if (request.method === 'GET' && request.url === '/metrics' && parts.metrics !== undefined) {
+      return send(parts, response, await metrics(parts.metrics, request));
+    }
     const answer = await answerPost(parts, request);
     sendAnswer(parts, response, answer, mayGoOn());
   } catch (cause) {
@@ -159,7 +164,7 @@ async function answerPost(parts: ApiParts, request: IncomingMessage): Promise<An
   if (request.method !== 'POST' || request.url !== '/') {
     throw new ProtocolError(
       'UnknownOperationException',
-      'Operations are sent as POST to / with an X-Amz-Target header; there are also GET /livez and GET /readyz.',
+      'Operations are sent as POST to / with an X-Amz-Target header; there are also GET /livez, GET /readyz and GET /metrics.',
     );
   }
   const body = await readBody(request);
@@ -209,6 +214,19 @@ async function readiness(parts: ApiParts): Promise<Plain> {
       parts: states.map(({ part, problem }) => ({ part, ready: problem === undefined, problem })),
     })}\n`,
   };
+}
+
+/** Counts and ages without ids; still nobody's business but this machine's, unless that was set. */
+async function metrics(
+  { text, isRemote }: NonNullable<ApiParts['metrics']>,
+  request: IncomingMessage,
+): Promise<Plain> {
+  const from = request.socket.remoteAddress ?? '';
+  if (!isRemote && !isLoopback(from.replace(/^::ffff:/, ''))) {
+    const body = 'Metrics are answered on this machine only; metrics.remote = true opens them.\n';
+    return { status: 403, type: 'text/plain', body };
+  }
+  return { status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: await text() };
 }
 
 interface Plain {

@@ -1,13 +1,6 @@
 /** The face of `backups/`: what the API, clusters and the keeper may ask. One verb a file behind it. */
 import type { Caller } from '../access/caller.ts';
-import type {
-  BackupQuery,
-  Catalog,
-  CatalogReader,
-  Page,
-  PageRequest,
-  Scope,
-} from '../catalog/catalog.ts';
+import type { BackupQuery, Catalog, Page, PageRequest, Scope } from '../catalog/catalog.ts';
 import type { Cluster, Hsm } from '../clusters/cluster.ts';
 import type { Fleet, HsmHandle } from '../fleet/fleet.ts';
 import type { OpenOutcome } from '../hsm/protocol.ts';
@@ -26,7 +19,7 @@ import { duePurges, purgeBackup } from './purge.ts';
 import { recoverBackups } from './recover.ts';
 import { markDeleted, markUndeleted } from './remove.ts';
 import { restoreBackup } from './restore.ts';
-import { type DueCause, unprovenOf } from './schedule.ts';
+import type { DueCause } from './schedule.ts';
 import type { StorageOf } from './storage.ts';
 import { takeBackup } from './take.ts';
 
@@ -43,8 +36,8 @@ export interface Backups {
     options?: { source?: Hsm; onStarted?: (backup: Backup) => void },
   ): Promise<ReadyBackup>;
   /**
-   * The same for the schedule: once it is this cluster's turn it looks again, and takes none when another
-   * backup has met the need meanwhile.
+   * The same for the schedule: takes none when another backup was proven while this one waited for its
+   * turn, so that unchanged state is not backed up twice.
    */
   takeDue(clusterId: ClusterId, cause: DueCause): Promise<ReadyBackup | undefined>;
   /** For the native API: starts a manual backup of the caller's cluster and answers with its first row. */
@@ -121,11 +114,15 @@ export function createBackups(deps: BackupsDeps): Backups {
   return {
     describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
     take,
-    takeDue: (clusterId, cause) =>
-      turns.run(clusterId, async () => {
-        const isWanted = catalog.read((reader) => isStillDue(reader, clusterId, clock.now()));
-        return isWanted ? await takeNow(clusterId, cause) : undefined;
-      }),
+    takeDue: async (clusterId, cause) => {
+      const newestOf = () => catalog.read(({ protection }) => protection.newestSound(clusterId));
+      const before = newestOf();
+      return await turns.run(clusterId, async () => {
+        // Somebody else's was proven while this one waited: what is still due, the next look finds.
+        if (newestOf() !== before) return undefined;
+        return await takeNow(clusterId, cause);
+      });
+    },
     async takeManual(scope, clusterId) {
       requireFeature(deps.profile, 'takeBackup');
       const cluster = catalog.read((reader) => reader.cluster(clusterId));
@@ -200,16 +197,6 @@ const askedBy = ({ principal }: Caller): Removal => ({
 /** The writing HSM is the one whose state is the cluster's; it can be sealed while it is being deleted. */
 function isSealable(hsm: Hsm): boolean {
   return hsm.takesWrites && (hsm.state === 'ACTIVE' || hsm.state === 'DELETE_IN_PROGRESS');
-}
-
-function isStillDue(reader: CatalogReader, clusterId: ClusterId, now: EpochMs): boolean {
-  const cluster = reader.cluster(clusterId);
-  if (cluster?.state !== 'ACTIVE') return false;
-  const isForFloor = cluster.nextBackupAt !== undefined && cluster.nextBackupAt <= now;
-  const isForChange = cluster.changeDueAt !== undefined && cluster.changeDueAt <= now;
-  const proven = reader.protection.proven(clusterId);
-  const unproven = unprovenOf(cluster, proven?.generation ?? -1);
-  return isForFloor || (isForChange && unproven !== undefined);
 }
 
 function isIn(thing: Scope, scope: Scope): boolean {

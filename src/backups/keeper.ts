@@ -12,11 +12,10 @@ import type { EpochMs } from '../kernel/types.ts';
 import type { ReadyBackup } from './backup.ts';
 import type { Backups } from './backups.ts';
 import { type Lane, placesFor, startsAllowed } from './due.ts';
+import { recentOf } from './recent.ts';
 import {
   afterChange,
   afterFailure,
-  CONSTANT_CHANGE_COUNT,
-  CONSTANT_CHANGE_WINDOW_MS,
   causeOf,
   changeBackupAt,
   type DueCause,
@@ -30,8 +29,6 @@ const TICKS_A_MINUTE = 60;
 const LOOK = 64;
 /** More than this many waiting need no exact number: the pause between starts is a tick's part anyway. */
 const MAX_COUNTED = 10_000;
-/** Recent change-driven backups that are looked at; more than make constant change change nothing. */
-const MAX_RECENT = 2 * CONSTANT_CHANGE_COUNT;
 
 interface Change {
   readonly generation: number;
@@ -77,8 +74,8 @@ export class Keeper {
       this.#said.set(clusterId, change);
       return;
     }
-    this.#said.set(clusterId, undefined);
-    this.#write(new Map([[clusterId, change]]));
+    const isNews = this.#write(new Map([[clusterId, change]]));
+    if (isNews) this.#said.set(clusterId, undefined);
   }
 
   /** Ticks until the signal aborts. */
@@ -114,9 +111,11 @@ export class Keeper {
     if (waiting.size > 0) this.#write(waiting);
   }
 
-  #write(changes: ReadonlyMap<ClusterId, Change>): void {
+  /** @returns whether anything was new. */
+  #write(changes: ReadonlyMap<ClusterId, Change>): boolean {
     const { catalog, policy } = this.#deps;
-    catalog.transact((writer) => {
+    return catalog.transact((writer) => {
+      let isNews = false;
       for (const [clusterId, change] of changes) {
         const cluster = writer.cluster(clusterId);
         if (cluster === undefined) continue;
@@ -125,8 +124,11 @@ export class Keeper {
           recent: recentOf(writer, clusterId, change.at),
           policy,
         });
-        if (changed !== undefined) writer.putCluster(changed);
+        if (changed === undefined) continue;
+        writer.putCluster(changed);
+        isNews = true;
       }
+      return isNews;
     });
   }
 
@@ -228,15 +230,4 @@ function changeDueAt(
   const unproven = unprovenOf(cluster, proven?.generation ?? -1);
   if (unproven === undefined || cluster.backupFailures > 0) return undefined;
   return changeBackupAt(unproven, recentOf(reader, cluster.id, now), policy).at;
-}
-
-/** When change-driven backups were begun in the last hour, newest first. */
-export function recentOf(
-  reader: CatalogReader,
-  clusterId: ClusterId,
-  now: EpochMs,
-): readonly EpochMs[] {
-  // A time minus a duration is a time.
-  const since = (now - CONSTANT_CHANGE_WINDOW_MS) as EpochMs;
-  return reader.protection.changeBackups(clusterId, since, MAX_RECENT);
 }

@@ -188,7 +188,8 @@ export function afterChange<Row extends ScheduledRow>(
   if (change.generation <= (cluster.newestChange?.generation ?? -1)) return undefined;
   const changed = { ...cluster, newestChange: change };
   if (change.generation <= facts.provenGeneration) return changed;
-  const unprovenSince = cluster.unprovenSince ?? change.at;
+  // What waited before goes on waiting; a time left over from changes that are proven does not count.
+  const unprovenSince = unprovenOf(cluster, facts.provenGeneration)?.firstAt ?? change.at;
   if (!facts.policy.isChangeDriven || cluster.backupFailures > 0) {
     return { ...changed, unprovenSince };
   }

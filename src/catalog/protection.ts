@@ -23,8 +23,9 @@ export interface ProtectionTotals {
   readonly clusters: number;
   /** Those of them without any proven backup. */
   readonly withoutProof: number;
-  /** The oldest of the newest proofs. */
+  /** The oldest of the newest proofs, and whose it is. */
   readonly oldestProofAt?: EpochMs;
+  readonly oldestProofOf?: ClusterId;
   /** Clusters with a change that no proven backup has, and since when the one that waits longest. */
   readonly unproven: number;
   readonly unprovenSince?: EpochMs;
@@ -38,6 +39,8 @@ export interface ProtectionReader {
   dueCount(now: EpochMs, atMost: number): number;
   /** Clusters that are planned for later than `latest`, which no rule of ours does: a clock was wrong. */
   plannedBeyond(latest: EpochMs, limit: number): readonly Cluster[];
+  /** ACTIVE clusters with a live HSM and no time for their next backup. */
+  unplanned(limit: number): readonly Cluster[];
   /** When change-driven backups of the cluster were begun from `since` on, newest first. */
   changeBackups(clusterId: ClusterId, since: EpochMs, limit: number): readonly EpochMs[];
   proven(clusterId: ClusterId): ProvenState | undefined;
@@ -107,6 +110,13 @@ export function protectionReader(all: (query: Query) => readonly Row[]): Protect
         )
         .map(clusterOf),
 
+    unplanned: (limit) =>
+      rows(
+        `select * from clusters indexed by clusters_unplanned
+          where ${LIVE} and next_backup_at is null limit ?`,
+        limit,
+      ).map(clusterOf),
+
     changeBackups: (clusterId, since, limit) =>
       rows(
         `select created_at from backups indexed by backups_on_change
@@ -129,7 +139,7 @@ export function protectionReader(all: (query: Query) => readonly Row[]): Protect
     totals: (account) => {
       const [where, params] = account === undefined ? ['', []] : [' and account = ?', [account]];
       const [proofs] = rows(
-        `select count(*) as clusters, count(*) - count(proven_at) as bare, min(proven_at) as oldest
+        `select count(*) as clusters, count(*) - count(proven_at) as bare, min(proven_at) as oldest, id
           from clusters indexed by clusters_by_proof where ${COUNTED}${where}`,
         ...params,
       );
@@ -147,6 +157,8 @@ export function protectionReader(all: (query: Query) => readonly Row[]): Protect
         clusters: Number(proofs?.['clusters'] ?? 0),
         withoutProof: Number(proofs?.['bare'] ?? 0),
         ...optionalTime('oldestProofAt', proofs?.['oldest']),
+        // The row that min() was found in; written from a cluster's id.
+        ...(typeof proofs?.['oldest'] === 'number' && { oldestProofOf: proofs['id'] as ClusterId }),
         unproven: Number(changes?.['n'] ?? 0),
         ...optionalTime('unprovenSince', changes?.['since']),
         failing,

@@ -184,6 +184,8 @@ const STEPS: readonly string[] = [
   drop index clusters_due;
   create index clusters_due on clusters (next_backup_at, id)
     where next_backup_at is not null and state = 'ACTIVE' and has_live_hsm = 1;
+  create index clusters_unplanned on clusters (id)
+    where next_backup_at is null and state = 'ACTIVE' and has_live_hsm = 1;
   create index clusters_changed on clusters (change_due_at, id)
     where change_due_at is not null and state = 'ACTIVE' and has_live_hsm = 1;
   create index clusters_by_proof on clusters (account, region, proven_at, id)

@@ -13,6 +13,7 @@ import { addCluster } from './commands/cluster.ts';
 import { addConfig } from './commands/config.ts';
 import { addDemo } from './commands/demo.ts';
 import { addEnv } from './commands/env.ts';
+import { addForecast } from './commands/forecast.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
 import { addKey } from './commands/key.ts';
@@ -32,6 +33,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addServe,
   addStop,
   addStatus,
+  addForecast,
   addDemo,
   addEnv,
   addAws,

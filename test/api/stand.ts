@@ -141,6 +141,9 @@ export async function stand(options: StandOptions = {}): Promise<Stand> {
     regions: [REGION],
     readiness: async () => [],
     native: {
+      profile: 'own',
+      forecast: () => ({}),
+      generation: async () => ({}),
       status: async () => ({ Roots: 'evaluation' }),
       clusterDoor: async () => ({
         clusterId: CLUSTER.id,

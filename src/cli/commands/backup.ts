@@ -5,14 +5,15 @@ import type { JsonObject } from '../../kernel/types.ts';
 import type { Client } from '../client.ts';
 import { type Context, clientOf, hasOption, textOption, withData, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
-import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
+import { listOf, numberOf, objectOf, optionalText, optionalTime, textOf } from '../json.ts';
 import { chooseCluster } from '../officers.ts';
 import { waitFor } from '../wait.ts';
+import { addBackupWait } from './backup-wait.ts';
 
 const TAKE_MS = 10 * MINUTE_MS;
 
 export function addBackup(program: Command, context: Context): void {
-  const backup = program.command('backup').description('backups: list, take, proof');
+  const backup = program.command('backup').description('backups: list, take, wait, proof');
 
   const list = backup
     .command('list')
@@ -43,6 +44,8 @@ export function addBackup(program: Command, context: Context): void {
     if (hasOption(take, 'json')) context.print.json(ready);
     else printProof(context, await client.own('GetBackupProof', { BackupId: id }));
   });
+
+  addBackupWait(backup, context);
 
   const proof = backup
     .command('proof')
@@ -86,7 +89,10 @@ function printProof({ print }: Context, answer: JsonObject): void {
   const tried = listOf(objectOf(statement, 'exercised'), 'tried').filter(
     (kind) => numberOf(kind, 'present') > 0,
   );
-  print.line(`${textOf(answer, 'BackupId')} is proven:`);
+  const profile = optionalText(answer, 'Profile');
+  print.line(
+    `${textOf(answer, 'BackupId')} is proven${profile === undefined ? '' : ` (profile ${profile})`}:`,
+  );
   print.line(
     `  opened on HSM ${textOf(statement, 'drillSerial')}, which was wiped afterwards: ` +
       `${numberOf(counts, 'users')} users, ${numberOf(counts, 'keys')} keys, state digest equal`,
