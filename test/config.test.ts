@@ -105,6 +105,26 @@ test('loadConfig() wants certificate and key together, and both there', () => {
   assert.match(problems.join(), /does not exist/);
 });
 
+test('loadConfig() has no change-driven backups in the profile aws-exact, whatever else is set', () => {
+  const { config } = loadConfig({ profile: 'aws-exact', isChangeDriven: 'true' }, AROUND);
+  assert.equal(config.profile, 'aws-exact');
+  assert.equal(config.schedule.isChangeDriven, false);
+  assert.match(problemsOf(() => loadConfig({ profile: 'aws' }, AROUND)).join(), /own or aws-exact/);
+});
+
+test('loadConfig() takes web addresses without credentials for the heartbeat, and nothing else', () => {
+  const url = 'https://monitor.example/ping/x';
+  const { config } = loadConfig({ heartbeatUrl: url, heartbeatSeconds: '30' }, AROUND);
+  assert.deepEqual(config.heartbeat, { url, everyMs: 30_000 });
+  assert.equal(loadConfig({}, AROUND).config.heartbeat, undefined);
+  for (const bad of ['file:///etc/passwd', 'ftp://x/', 'https://me:pw@monitor.example/', 'ping']) {
+    assert.match(
+      problemsOf(() => loadConfig({ heartbeatUrl: bad }, AROUND)).join(),
+      /http or https URL/,
+    );
+  }
+});
+
 test('loadConfig() names the line of a file that is no TOML', () =>
   withFile('[api]\nport = = 1\n', (path) => {
     assert.match(problemsOf(() => loadConfig({}, AROUND, path)).join(), /line 2 cannot be read/);

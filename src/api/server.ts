@@ -104,6 +104,11 @@ function refuseBareNetwork({ host, port, tls }: ListenOptions): void {
 /** `localhost` is left out: what it means is somebody's file. */
 const isLoopback = (host: string): boolean => host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 
+/** @param address as a socket has it: IPv4 may come wrapped into IPv6. */
+export function isThisMachine(address: string | undefined): boolean {
+  return address !== undefined && isLoopback(address.replace(/^::ffff:/, ''));
+}
+
 const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
 
 function makeServer(parts: ApiParts, tls: ListenOptions['tls'], ending: AbortSignal): Server {
@@ -221,8 +226,7 @@ async function metrics(
   { text, isRemote }: NonNullable<ApiParts['metrics']>,
   request: IncomingMessage,
 ): Promise<Plain> {
-  const from = request.socket.remoteAddress ?? '';
-  if (!isRemote && !isLoopback(from.replace(/^::ffff:/, ''))) {
+  if (!isRemote && !isThisMachine(request.socket.remoteAddress)) {
     const body = 'Metrics are answered on this machine only; metrics.remote = true opens them.\n';
     return { status: 403, type: 'text/plain', body };
   }

@@ -17,7 +17,7 @@ import {
 } from './schedule.ts';
 
 /** What one look takes on; the rest waits for the next. */
-const A_LOOK = 500;
+const A_LOOK = 200;
 /** A change shall be proven within this: the wait under constant change, and time for the backup itself. */
 export const CHANGE_DEADLINE_MS = CONSTANT_CHANGE_EVERY_MS + 5 * MINUTE_MS;
 
