@@ -8,11 +8,13 @@ import { Once } from './api/once.ts';
 import { type Api, createApi } from './api/server.ts';
 import { type Rates, Throttle } from './api/throttle.ts';
 import { type Backups, createBackups } from './backups/backups.ts';
+import { DueDrills } from './backups/drill-due.ts';
 import { Keeper } from './backups/keeper.ts';
 import { createRuleBook } from './backups/rule-book.ts';
 import type { SchedulePolicy } from './backups/schedule.ts';
 import { createSharing } from './backups/sharing.ts';
 import type { RegionStorage } from './backups/storage.ts';
+import { Watch } from './backups/watch.ts';
 import type { Catalog } from './catalog/catalog.ts';
 import { openCatalog } from './catalog/sqlite.ts';
 import { type Clusters, createClusters } from './clusters/clusters.ts';
@@ -34,13 +36,20 @@ import { Serial } from './kernel/serial.ts';
 import { LocalKms } from './kms/local.ts';
 import { ClockWatch } from './ops/clock-watch.ts';
 import type { Events } from './ops/events.ts';
+import { type HeartbeatSettings, runHeartbeat } from './ops/heartbeat.ts';
+import { Metrics, metricsText } from './ops/metrics.ts';
+import { createPlans } from './ops/plans.ts';
+import { type Protection, protectionOf } from './ops/protection.ts';
 import { Rehearsal } from './ops/rehearsal.ts';
 import { createStatus } from './ops/status.ts';
 import { createTimeFacts } from './ops/time-facts.ts';
+import { isOffered, type Profile } from './profile.ts';
 import { FolderVault } from './vault/folder.ts';
 
 /** How long work under way may take to end in order. */
 const STOP_MS = 10 * SECOND_MS;
+/** The metric says no more than this many. */
+const MAX_DUE_COUNTED = 10_000;
 
 export interface ServiceConfig {
   /** Whose the first access key is. */
@@ -53,6 +62,10 @@ export interface ServiceConfig {
   readonly restoreUndoMs: number;
   /** Accounts that see each other's promoted shares without being asked. */
   readonly organization: readonly string[];
+  readonly profile: Profile;
+  /** Whether `GET /metrics` is answered to other machines too. */
+  readonly metrics: { readonly isRemote: boolean };
+  readonly heartbeat?: HeartbeatSettings;
 }
 
 export interface ServiceParts {
@@ -79,7 +92,8 @@ export interface Service extends AsyncDisposable {
 }
 
 export async function composeService(config: ServiceConfig, parts: ServiceParts): Promise<Service> {
-  const { folder, fleet, clock, machine, random, events } = parts;
+  const { folder, fleet, clock, machine, random } = parts;
+  const events = new Metrics(parts.events);
   const background = new Background((name, cause) => {
     const message = cause instanceof Error ? `${name}: ${cause.stack ?? cause.message}` : name;
     events.emit({ kind: 'internalError', requestId: 'background', message });
@@ -111,7 +125,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     return found;
   };
 
-  const { regions } = config;
+  const { profile, regions } = config;
   const backups = createBackups({
     catalog,
     fleet,
@@ -122,7 +136,8 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     events,
     background,
     watch,
-    retention: { thinning: true },
+    retention: { thinning: isOffered(profile, 'thinning') },
+    profile,
   });
   const clusterDeps: ClusterDeps = {
     catalog,
@@ -144,14 +159,34 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     background,
     policy: config.schedule,
     onProven: (backup) => feedFollowers(clusterDeps, backup),
+    onIdle: () => {
+      const drill = drills.next();
+      if (drill !== undefined) background.run('drill', drill);
+    },
     onMinute: () => {
       retryDeletions(clusterDeps);
       retryRestores(clusterDeps);
       background.run('copies', () => backups.copyDue());
+      deadlines.look();
     },
   });
 
+  const policy = config.schedule;
+  const drills = new DueDrills({ catalog, fleet, storageOf, clock, events });
+  const deadlines = new Watch({ catalog, clock, events, policy });
+  const protection = (account?: string): Promise<Protection> =>
+    protectionOf({ catalog, fleet, clock, isChangeDriven: policy.isChangeDriven }, account);
   const native = createStatus({
+    profile,
+    plans: createPlans({
+      catalog,
+      fleet,
+      clock,
+      policy,
+      profile,
+      fatesOf: (cluster) => backups.fates(cluster, cluster.id),
+    }),
+    protection,
     catalog,
     fleet,
     clock,
@@ -177,6 +212,16 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     regions,
     readiness: native.readiness,
     native: { ...native, time: createTimeFacts({ clock, watch, rehearsal }) },
+    metrics: {
+      isRemote: config.metrics.isRemote,
+      text: metricsText({
+        metrics: events,
+        profile,
+        protection,
+        due: () =>
+          catalog.read((reader) => reader.protection.dueCount(clock.now(), MAX_DUE_COUNTED)),
+      }),
+    },
   });
 
   for (const { vault } of storage.values()) await vault.recover();
@@ -187,6 +232,11 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   recoverClusters(clusterDeps);
   const stop = new AbortController();
   background.run('keeper', () => keeper.run(stop.signal));
+  const { heartbeat } = config;
+  if (heartbeat !== undefined) {
+    const deps = { clock, events, health: async () => (await protection()).health };
+    background.run('heartbeat', () => runHeartbeat(deps, heartbeat, stop.signal));
+  }
 
   return {
     api,

@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import { HOUR_MS, SECOND_MS } from './kernel/clock.ts';
+import { isOffered, PROFILES, type Profile } from './profile.ts';
 
 /** What the service and the commands run with. */
 export interface Config {
@@ -26,12 +27,16 @@ export interface Config {
     readonly isChangeDriven: boolean;
     readonly quietMs: number;
     readonly latestMs: number;
+    readonly atOnce: number;
   };
   /** Of an account in a region. */
   readonly quotas: { readonly clusters: number; readonly hsms: number };
   readonly rates: { readonly readsPerSecond: number; readonly writesPerSecond: number };
   /** How long a restore into a live cluster can be undone. */
   readonly restoreUndoMs: number;
+  readonly profile: Profile;
+  readonly metrics: { readonly isRemote: boolean };
+  readonly heartbeat?: { readonly url: string; readonly everyMs: number };
   readonly log: {
     readonly level: 'error' | 'info' | 'debug';
     readonly format: 'people' | 'json';
@@ -174,6 +179,15 @@ const ROWS = {
     expected: 'accounts separated by commas: 12 digits each, beginning with 0000',
     fallback: () => '',
   },
+  profile: {
+    name: 'profile',
+    help: 'own, or aws-exact: nothing that AWS does not do',
+    flag: '--profile',
+    variable: 'KEYARK_PROFILE',
+    read: oneOf(...PROFILES),
+    expected: 'own or aws-exact',
+    fallback: () => 'own',
+  },
   isChangeDriven: {
     name: 'backups.on_change',
     help: 'back up soon after users, keys or policies change',
@@ -245,6 +259,42 @@ const ROWS = {
     read: wholeNumber(1, 720),
     expected: 'hours from 1 to 720',
     fallback: () => '24',
+  },
+  backupsAtOnce: {
+    name: 'backups.at_once',
+    help: 'how many backups that are due run at the same time',
+    flag: '--backups-at-once',
+    variable: 'KEYARK_BACKUPS_AT_ONCE',
+    read: wholeNumber(2, 64),
+    expected: 'a number from 2 to 64',
+    fallback: () => '2',
+  },
+  heartbeatUrl: {
+    name: 'heartbeat.url',
+    help: 'asked with GET while everything is proven and in time; its silence is the alarm',
+    flag: '--heartbeat-url',
+    variable: 'KEYARK_HEARTBEAT_URL',
+    read: urlOrNone,
+    expected: 'an http or https URL without user name and password',
+    fallback: () => '',
+  },
+  heartbeatSeconds: {
+    name: 'heartbeat.every_seconds',
+    help: 'how often',
+    flag: '--heartbeat-every',
+    variable: 'KEYARK_HEARTBEAT_EVERY',
+    read: wholeNumber(10, 3_600),
+    expected: 'seconds from 10 to 3600',
+    fallback: () => '60',
+  },
+  areMetricsRemote: {
+    name: 'metrics.remote',
+    help: 'answer GET /metrics to other machines too, not to this one alone',
+    flag: '--metrics-remote',
+    variable: 'KEYARK_METRICS_REMOTE',
+    read: (text) => ({ true: true, false: false })[text],
+    expected: 'true or false',
+    fallback: () => 'false',
   },
   logLevel: {
     name: 'log.level',
@@ -361,13 +411,19 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
     account: values.account,
     organization: values.organization,
     schedule: {
-      isChangeDriven: values.isChangeDriven,
+      isChangeDriven: values.isChangeDriven && isOffered(values.profile, 'changeBackups'),
       quietMs: quietSeconds * SECOND_MS,
       latestMs: latestSeconds * SECOND_MS,
+      atOnce: values.backupsAtOnce,
     },
     quotas: { clusters: values.clusterQuota, hsms: values.hsmQuota },
     rates: { readsPerSecond: values.readRate, writesPerSecond: values.writeRate },
     restoreUndoMs: values.undoHours * HOUR_MS,
+    profile: values.profile,
+    metrics: { isRemote: values.areMetricsRemote },
+    ...(values.heartbeatUrl === ''
+      ? {}
+      : { heartbeat: { url: values.heartbeatUrl, everyMs: values.heartbeatSeconds * SECOND_MS } }),
     log: { level: values.logLevel, format: values.logFormat },
     home: { name: values.homeName, mode: values.homeMode },
   };
@@ -456,6 +512,14 @@ function wholeNumber(least: number, most: number) {
 
 function oneOf<const Word extends string>(...words: readonly Word[]) {
   return (text: string): Word | undefined => words.find((word) => word === text);
+}
+
+/** Credentials have no place in the file; a secret path of the monitor's own is between the two of you. */
+function urlOrNone(text: string): string | undefined {
+  if (text === '') return '';
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isWeb = url?.protocol === 'https:' || url?.protocol === 'http:';
+  return isWeb && url.username === '' && url.password === '' ? url.href : undefined;
 }
 
 function pathOrNone(text: string): string | undefined {

@@ -59,7 +59,14 @@ const ARROWS: Readonly<Record<string, Row>> = {
     node: ['sqlite', 'crypto', 'fs', 'path'],
   },
   backups: {
-    imports: ['kernel', 'aws/arn.ts', 'kms/envelope.ts', 'kms/records.ts', 'vault/names.ts'],
+    imports: [
+      'kernel',
+      'aws/arn.ts',
+      'kms/envelope.ts',
+      'kms/records.ts',
+      'profile.ts',
+      'vault/names.ts',
+    ],
     types: ['access', 'catalog', 'clusters', 'vault', 'kms', 'fleet', 'ops', 'hsm/protocol.ts'],
     node: ['crypto'],
   },
@@ -73,7 +80,12 @@ const ARROWS: Readonly<Record<string, Row>> = {
     types: ['catalog'],
     node: ['crypto', 'fs', 'fs/promises', 'path'],
   },
-  ops: { imports: ['kernel'], types: ['api', 'catalog', 'fleet'] },
+  ops: { imports: ['kernel'], types: ['api', 'backups', 'catalog', 'clusters', 'fleet'] },
+  // The rules themselves, so that what is shown is what will be done.
+  'ops/plans.ts': {
+    imports: ['kernel', 'ops', 'backups/forecast.ts', 'backups/recent.ts'],
+    types: ['api', 'backups', 'catalog', 'clusters', 'fleet'],
+  },
   'ops/status.ts': {
     imports: ['kernel', 'ops'],
     types: ['api', 'catalog', 'fleet', 'vault'],
@@ -90,8 +102,13 @@ const ARROWS: Readonly<Record<string, Row>> = {
     node: ['*'],
     packages: ['commander'],
   },
-  'config.ts': { imports: ['kernel'], node: ['fs', 'os', 'path'], packages: ['smol-toml'] },
+  'profile.ts': { imports: ['kernel'] },
   'uptime.ts': { imports: ['kernel'], node: ['fs', 'os'] },
+  'config.ts': {
+    imports: ['kernel', 'profile.ts'],
+    node: ['fs', 'os', 'path'],
+    packages: ['smol-toml'],
+  },
   'data-folder.ts': { imports: ['kernel'], node: ['fs', 'path', 'sqlite'] },
   'bin/keyark.ts': { imports: ['cli/main.ts'] },
   'bin/host.ts': { imports: ['host', 'crypto', 'kernel'], types: ['hsm/protocol.ts'], node: ['*'] },

@@ -37,7 +37,12 @@ test('loadConfig() has a default for everything: loopback, one region, the userâ
   assert.equal(config.port, 8228);
   assert.deepEqual(config.regions, ['us-east-1']);
   assert.match(config.account, /^0000/);
-  assert.deepEqual(config.schedule, { isChangeDriven: true, quietMs: 5_000, latestMs: 60_000 });
+  assert.deepEqual(config.schedule, {
+    isChangeDriven: true,
+    quietMs: 5_000,
+    latestMs: 60_000,
+    atOnce: 2,
+  });
   assert.ok(settings.every(({ origin }) => origin === 'default'));
   assert.equal(loadConfig({}, { ...AROUND, isRoot: true }).config.data, '/var/lib/keyark');
 });
@@ -98,6 +103,26 @@ test('loadConfig() wants certificate and key together, and both there', () => {
   const problems = problemsOf(() => loadConfig({ tlsCert: '/nowhere/cert.pem' }, AROUND));
   assert.match(problems.join(), /go together/);
   assert.match(problems.join(), /does not exist/);
+});
+
+test('loadConfig() has no change-driven backups in the profile aws-exact, whatever else is set', () => {
+  const { config } = loadConfig({ profile: 'aws-exact', isChangeDriven: 'true' }, AROUND);
+  assert.equal(config.profile, 'aws-exact');
+  assert.equal(config.schedule.isChangeDriven, false);
+  assert.match(problemsOf(() => loadConfig({ profile: 'aws' }, AROUND)).join(), /own or aws-exact/);
+});
+
+test('loadConfig() takes web addresses without credentials for the heartbeat, and nothing else', () => {
+  const url = 'https://monitor.example/ping/x';
+  const { config } = loadConfig({ heartbeatUrl: url, heartbeatSeconds: '30' }, AROUND);
+  assert.deepEqual(config.heartbeat, { url, everyMs: 30_000 });
+  assert.equal(loadConfig({}, AROUND).config.heartbeat, undefined);
+  for (const bad of ['file:///etc/passwd', 'ftp://x/', 'https://me:pw@monitor.example/', 'ping']) {
+    assert.match(
+      problemsOf(() => loadConfig({ heartbeatUrl: bad }, AROUND)).join(),
+      /http or https URL/,
+    );
+  }
 });
 
 test('loadConfig() names the line of a file that is no TOML', () =>

@@ -10,6 +10,7 @@ import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts'
 import type { JsonObject } from '../kernel/types.ts';
 import { RESTORE_NATIVE, RESTORE_OPERATIONS, type RestoreFaces } from './native-restore.ts';
 import { RETENTION, RETENTION_OPERATIONS, type TimeFacts } from './native-retention.ts';
+import { SCHEDULE, SCHEDULE_OPERATIONS, type ScheduleFacts } from './native-schedule.ts';
 import { SHARING, SHARING_OPERATIONS, type SharingFaces } from './native-sharing.ts';
 import { renderBackup } from './render.ts';
 import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
@@ -38,7 +39,9 @@ export interface ClusterDoor {
 }
 
 /** What only the composed service knows. */
-export interface NativeFacts {
+export interface NativeFacts extends ScheduleFacts {
+  /** Which profile the service runs in. */
+  readonly profile: string;
   status(scope: Scope): Promise<JsonObject>;
   /** @throws Refused `NotFound`. */
   clusterDoor(scope: Scope, clusterId: ClusterId): Promise<ClusterDoor>;
@@ -63,6 +66,7 @@ const rootsName = {
 } as const satisfies Shape;
 
 export const NATIVE_OPERATIONS = {
+  ...SCHEDULE_OPERATIONS,
   TakeBackup: {
     errors: ['NotFound'],
     input: {
@@ -114,6 +118,7 @@ export const NATIVE: {
     request: NativeRequest<Name>,
   ) => Promise<JsonObject>;
 } = {
+  ...SCHEDULE,
   TakeBackup: async ({ backups }, caller, request) => ({
     Backup: renderBackup(await backups.takeManual(caller, parseClusterId(request.ClusterId))),
   }),
@@ -154,6 +159,14 @@ export const NATIVE: {
       BackupId: id,
       // What was proven on a rehearsal is no evidence of anything else.
       IsRehearsal: native.time.isRehearsal ? true : undefined,
+      // As signed; a proof from before there were profiles names none, and who answers now is not who proved.
+      Profile: backup.proof.statement.claims.profile,
+      AnsweredBy: { Profile: native.profile },
+      LastDrill: backup.drill && {
+        At: backup.drill.at / 1000,
+        Outcome: backup.drill.failure === undefined ? 'opened' : 'failed',
+        Why: backup.drill.failure,
+      },
       StoredBytes: backup.archive.storedBytes,
       StoredBodySha256: backup.archive.storedBodySha256,
       Seal: asJson(backup.archive.seal),

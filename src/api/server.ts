@@ -54,6 +54,8 @@ export interface PartReadiness {
 export interface ApiParts extends CallParts {
   readonly readiness: () => Promise<readonly PartReadiness[]>;
   readonly patience?: Patience;
+  /** What `GET /metrics` answers, and whether to other machines too. */
+  readonly metrics?: { readonly text: () => Promise<string>; readonly isRemote: boolean };
 }
 
 export interface ListenOptions {
@@ -100,6 +102,11 @@ function refuseBareNetwork({ host, port, tls }: ListenOptions): void {
 
 /** `localhost` is left out: what it means is somebody's file. */
 const isLoopback = (host: string): boolean => host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+
+/** @param address as a socket has it: IPv4 may come wrapped into IPv6. */
+export function isThisMachine(address: string | undefined): boolean {
+  return address !== undefined && isLoopback(address.replace(/^::ffff:/, ''));
+}
 
 const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
 
@@ -150,6 +157,9 @@ async function serve(
     if (request.method === 'GET' && request.url === '/readyz') {
       return send(parts, response, await readiness(parts));
     }
+    if (request.method === 'GET' && request.url === '/metrics' && parts.metrics !== undefined) {
+      return send(parts, response, await metrics(parts.metrics, request));
+    }
     const answer = await answerPost(parts, request);
     sendAnswer(parts, response, answer, mayGoOn());
   } catch (cause) {
@@ -164,7 +174,7 @@ async function answerPost(parts: ApiParts, request: IncomingMessage): Promise<An
   if (request.method !== 'POST' || request.url !== '/') {
     throw new ProtocolError(
       'UnknownOperationException',
-      'Operations are sent as POST to / with an X-Amz-Target header; there are also GET /livez and GET /readyz.',
+      'Operations are sent as POST to / with an X-Amz-Target header; there are also GET /livez, GET /readyz and GET /metrics.',
     );
   }
   const body = await readBody(request);
@@ -214,6 +224,18 @@ async function readiness(parts: ApiParts): Promise<Plain> {
       parts: states.map(({ part, problem }) => ({ part, ready: problem === undefined, problem })),
     })}\n`,
   };
+}
+
+/** Counts and ages without ids; still nobody's business but this machine's, unless that was set. */
+async function metrics(
+  { text, isRemote }: NonNullable<ApiParts['metrics']>,
+  request: IncomingMessage,
+): Promise<Plain> {
+  if (!isRemote && !isThisMachine(request.socket.remoteAddress)) {
+    const body = 'Metrics are answered on this machine only; metrics.remote = true opens them.\n';
+    return { status: 403, type: 'text/plain', body };
+  }
+  return { status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: await text() };
 }
 
 interface Plain {

@@ -59,6 +59,13 @@ export interface DeletionRecord {
   }[];
 }
 
+/** A READY backup was opened again after its proof; the latest time it was. */
+export interface LastDrill {
+  readonly at: EpochMs;
+  /** Why it did not hold; absent when it opened and was the same. */
+  readonly failure?: string;
+}
+
 interface BackupBase {
   readonly id: BackupId;
   readonly account: string;
@@ -75,6 +82,7 @@ interface BackupBase {
   readonly sparedUntil?: EpochMs;
   /** A retention of its own. Only copies have one: nothing else expires without its cluster. */
   readonly ownRetention?: { readonly days: number; readonly expiresAt: EpochMs };
+  readonly drill?: LastDrill;
   /** The resource policy, as its owner wrote it. */
   readonly policy?: string;
   readonly tags: ReadonlyMap<string, string>;

@@ -21,6 +21,7 @@ import { Serial } from '../kernel/serial.ts';
 import { changedTags, type TagChange, type Tags } from '../kernel/tags.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
+import { type Profile, requireFeature } from '../profile.ts';
 import type { Backup, BackupCause, ReadyBackup, Removal } from './backup.ts';
 import { Copier } from './copier.ts';
 import { type CopyRequest, sourceOfCopy } from './copy.ts';
@@ -35,6 +36,7 @@ import { markDeleted, markUndeleted } from './remove.ts';
 import { type RestoreTarget, restoreBackup } from './restore.ts';
 import { type Fate, type RetentionPolicy, withExpiry, withOwnRetention } from './retention.ts';
 import { clusterFates, tellMarked } from './review.ts';
+import type { DueCause } from './schedule.ts';
 import { backupToRestore } from './sharing.ts';
 import type { StorageOf } from './storage.ts';
 import { takeBackup } from './take.ts';
@@ -53,6 +55,11 @@ export interface Backups {
     cause: BackupCause,
     options?: { source?: Hsm; onStarted?: (backup: Backup) => void },
   ): Promise<ReadyBackup>;
+  /**
+   * The same for the schedule: takes none when another backup was proven while this one waited for its
+   * turn, so that unchanged state is not backed up twice.
+   */
+  takeDue(clusterId: ClusterId, cause: DueCause): Promise<ReadyBackup | undefined>;
   /** For the native API: starts a manual backup of the caller's cluster and answers with its first row. */
   takeManual(scope: Scope, clusterId: ClusterId): Promise<Backup>;
   /** Opens a READY backup on an HSM and checks the digest against the proof. */
@@ -118,6 +125,7 @@ export interface BackupsDeps {
   /** The time by which something may go for good; undefined while there is none. */
   readonly watch: { trustedNow(): EpochMs | undefined };
   readonly retention: RetentionPolicy;
+  readonly profile: Profile;
 }
 
 export function createBackups(deps: BackupsDeps): Backups {
@@ -127,20 +135,22 @@ export function createBackups(deps: BackupsDeps): Backups {
   const copier = new Copier({ ...deps, turns });
   const housekeeping = new Housekeeping({ ...deps, turns, policy: deps.retention });
 
-  const take: Backups['take'] = (clusterId, cause, options = {}) =>
-    turns.run(clusterId, async () => {
-      const { cluster, source } = catalog.read((reader) => ({
-        cluster: reader.cluster(clusterId),
-        source: options.source ?? reader.hsmsOf(clusterId).find(isSealable),
-      }));
-      if (cluster === undefined || source === undefined) {
-        throw new Refused(
-          'WrongState',
-          `${clusterId} has no live HSM to back up; add one first: its newest backup goes onto it.`,
-        );
-      }
-      return await takeBackup(deps, cluster, deps.fleet.hsm(source.id), cause, options.onStarted);
-    });
+  const take: Backups['take'] = (clusterId, cause, options) =>
+    turns.run(clusterId, () => takeNow(clusterId, cause, options));
+
+  const takeNow: Backups['take'] = async (clusterId, cause, options = {}) => {
+    const { cluster, source } = catalog.read((reader) => ({
+      cluster: reader.cluster(clusterId),
+      source: options.source ?? reader.hsmsOf(clusterId).find(isSealable),
+    }));
+    if (cluster === undefined || source === undefined) {
+      throw new Refused(
+        'WrongState',
+        `${clusterId} has no live HSM to back up; add one first: its newest backup goes onto it.`,
+      );
+    }
+    return await takeBackup(deps, cluster, deps.fleet.hsm(source.id), cause, options.onStarted);
+  };
 
   const change = (
     scope: Scope,
@@ -163,7 +173,17 @@ export function createBackups(deps: BackupsDeps): Backups {
   return {
     describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
     take,
+    takeDue: async (clusterId, cause) => {
+      const newestOf = () => catalog.read(({ protection }) => protection.newestSound(clusterId));
+      const before = newestOf();
+      return await turns.run(clusterId, async () => {
+        // Somebody else's was proven while this one waited: what is still due, the next look finds.
+        if (newestOf() !== before) return undefined;
+        return await takeNow(clusterId, cause);
+      });
+    },
     async takeManual(scope, clusterId) {
+      requireFeature(deps.profile, 'takeBackup');
       const cluster = catalog.read((reader) => reader.cluster(clusterId));
       if (cluster === undefined || !isIn(cluster, scope)) {
         throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);

@@ -17,6 +17,7 @@ import { Failed, Refused } from '../kernel/errors.ts';
 import type { BackupId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
+import type { Profile } from '../profile.ts';
 import type { Backup, PendingBackup, Proof, ReadyBackup, SealedArchive } from './backup.ts';
 import { settleWish } from './copy-rules.ts';
 import { proveBackup, startDrill } from './prove.ts';
@@ -34,6 +35,7 @@ export interface CopyRequest {
 }
 
 export interface CopyDeps {
+  readonly profile: Profile;
   readonly catalog: Catalog;
   readonly fleet: Fleet;
   readonly storageOf: StorageOf;
@@ -199,7 +201,7 @@ async function carryAndProve(
     return { body: seen.body, end };
   });
   const proof = await proveBackup(
-    { drill: await drill.ready, storage: destination },
+    { drill: await drill.ready, storage: destination, profile: deps.profile },
     copy,
     archive,
   );

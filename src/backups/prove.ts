@@ -5,6 +5,7 @@
 import type { DrillHsm, Fleet } from '../fleet/fleet.ts';
 import type { ExerciseOutcome, SealStatement, Signed } from '../hsm/protocol.ts';
 import { Failed } from '../kernel/errors.ts';
+import type { Profile } from '../profile.ts';
 import type { Backup, Proof, SealedArchive } from './backup.ts';
 import { differenceToSeal, openStored } from './restore.ts';
 import type { RegionStorage } from './storage.ts';
@@ -25,10 +26,11 @@ export function startDrill(fleet: Fleet): { ready: Promise<DrillHsm> } & AsyncDi
 
 /** @throws Failed `NOT_PROVEN` with what differed; whatever vault, KMS and HSM throw. */
 export async function proveBackup(
-  { drill, storage }: { drill: DrillHsm; storage: RegionStorage },
+  parts: { drill: DrillHsm; storage: RegionStorage; profile: Profile },
   backup: Pick<Backup, 'id' | 'clusterId' | 'account' | 'region' | 'type' | 'mode'>,
   archive: SealedArchive,
 ): Promise<Proof> {
+  const { drill, storage, profile } = parts;
   const opened = await openStored(storage, backup, {
     opener: drill,
     as: { clusterId: backup.clusterId, isClone: false },
@@ -47,13 +49,13 @@ export async function proveBackup(
       `${backup.id} was restored by a second HSM, but keys did not work: ${failuresOf(exercised)}.`,
     );
   }
-  return await signedByDrill(drill, backup, archive, archive.seal);
+  return await signedByDrill(drill, { ...backup, profile }, archive, archive.seal);
 }
 
 /** The drill HSM repeats the comparison itself before it signs: it does not take our word. */
 async function signedByDrill(
   drill: DrillHsm,
-  backup: Pick<Backup, 'region'>,
+  backup: Pick<Backup, 'id' | 'region'> & { profile: Profile },
   archive: SealedArchive,
   seal: Signed<SealStatement>,
 ): Promise<Proof> {
@@ -64,6 +66,7 @@ async function signedByDrill(
       storedBodySha256: archive.storedBodySha256,
       storedBytes: archive.storedBytes,
       region: backup.region,
+      profile: backup.profile,
     },
     seal,
   );

@@ -15,6 +15,7 @@ import type { EpochMs } from '../kernel/types.ts';
 import { encryptStream, sealSmall } from '../kms/envelope.ts';
 import { encodeOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
+import type { Profile } from '../profile.ts';
 import { objectName } from '../vault/names.ts';
 import type { Backup, BackupCause, Proof, ReadyBackup, SealedArchive } from './backup.ts';
 import { wishForCopies } from './copy-rules.ts';
@@ -23,7 +24,7 @@ import { proveBackup, startDrill } from './prove.ts';
 import { removeStored } from './purge.ts';
 import { contextOf } from './restore.ts';
 import { earliestEnd, NEVER } from './retention.ts';
-import { nextAfterSuccess } from './schedule.ts';
+import { afterProven } from './schedule.ts';
 import type { RegionStorage, StorageOf } from './storage.ts';
 
 export interface TakeDeps {
@@ -33,6 +34,7 @@ export interface TakeDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: Events;
+  readonly profile: Profile;
 }
 
 /**
@@ -51,7 +53,7 @@ export async function takeBackup(
   const intent = recordIntent(deps, cluster, cause);
   onStarted(intent);
   try {
-    const { archive, proof } = await storeAndProve(deps.fleet, storage, intent, source);
+    const { archive, proof } = await storeAndProve(deps, storage, intent, source);
     return recordFact(deps, { ...intent, state: 'READY', archive, proof });
   } catch (cause) {
     await recordFailure(deps, storage, intent, cause);
@@ -86,14 +88,14 @@ function recordIntent(deps: TakeDeps, cluster: Cluster, cause: BackupCause): Bac
 
 /** The drill HSM starts while the other one seals; it reads what is stored only once all of it is. */
 async function storeAndProve(
-  fleet: Fleet,
+  { fleet, profile }: Pick<TakeDeps, 'fleet' | 'profile'>,
   storage: RegionStorage,
   backup: Backup,
   source: HsmHandle,
 ): Promise<{ archive: SealedArchive; proof: Proof }> {
   await using drill = startDrill(fleet);
   const archive = await sealAndStore(storage, backup, source);
-  const proof = await proveBackup({ drill: await drill.ready, storage }, backup, archive);
+  const proof = await proveBackup({ drill: await drill.ready, storage, profile }, backup, archive);
   return { archive, proof };
 }
 
@@ -166,15 +168,12 @@ function recordFact(deps: TakeDeps, ready: ReadyBackup): ReadyBackup {
     const cluster = writer.cluster(ready.clusterId);
     if (cluster === undefined) return;
     const nextReviewAt = nextReview(cluster, ready, before);
+    const { createdAt, archive } = ready;
+    const { generation } = archive.seal.statement;
     writer.putCluster(
       cluster.state === 'DELETED'
         ? { ...cluster, nextReviewAt }
-        : {
-            ...cluster,
-            nextReviewAt,
-            nextBackupAt: nextAfterSuccess(ready.createdAt),
-            backupFailures: 0,
-          },
+        : { ...afterProven(cluster, { createdAt, generation }), nextReviewAt },
     );
   });
   deps.events.emit({

@@ -13,6 +13,7 @@ import type { Cluster, ClusterState, Hsm } from '../clusters/cluster.ts';
 import type { Restore, RestoreIn } from '../clusters/restore.ts';
 import type { BackupId, ClusterId, CopyRuleId, HsmId, RestoreId } from '../kernel/ids.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
+import type { ProtectionReader } from './protection.ts';
 
 export interface Scope {
   readonly account: string;
@@ -53,7 +54,9 @@ export interface CatalogReader {
   clusters(scope: Scope, query: ClusterQuery, page: PageRequest): Page<Cluster>;
   /** All clusters in any of these states, of every account and region: for the service's own loops. */
   clustersIn(states: readonly ClusterState[]): readonly Cluster[];
-  /** Clusters whose `nextBackupAt` has come, earliest first. */
+  /** What is proven, what is not, what is to be tried again: over all clusters, by index. */
+  readonly protection: ProtectionReader;
+  /** ACTIVE clusters with a live HSM whose `nextBackupAt` has come, earliest first. */
   clustersDue(now: EpochMs, limit: number): readonly Cluster[];
   /** Clusters whose `nextReviewAt` has come, earliest first. */
   clustersToReview(now: EpochMs, limit: number): readonly Cluster[];

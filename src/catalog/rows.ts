@@ -35,6 +35,8 @@ export function clusterValues(cluster: Cluster): Values {
     security_group: cluster.securityGroup,
     newest_change_generation: cluster.newestChange?.generation ?? null,
     newest_change_at: cluster.newestChange?.at ?? null,
+    unproven_since: cluster.unprovenSince ?? null,
+    change_due_at: cluster.changeDueAt ?? null,
     next_backup_at: cluster.nextBackupAt ?? null,
     next_review_at: cluster.nextReviewAt ?? null,
     backup_failures: cluster.backupFailures,
@@ -78,6 +80,8 @@ export function clusterOf(row: Row): Cluster {
             at: row['newest_change_at'],
           },
         }),
+    ...optional('unprovenSince', row['unproven_since']),
+    ...optional('changeDueAt', row['change_due_at']),
     ...optional('nextBackupAt', row['next_backup_at']),
     ...optional('nextReviewAt', row['next_review_at']),
     backupFailures: row['backup_failures'],
@@ -149,6 +153,8 @@ export function backupValues(backup: Backup): Values {
     spared_until: backup.sparedUntil ?? null,
     retention_days: backup.ownRetention?.days ?? null,
     expires_at: backup.ownRetention?.expiresAt ?? null,
+    drilled_at: backup.drill?.at ?? null,
+    drill_failure: backup.drill?.failure ?? null,
     policy: backup.policy ?? null,
     removal: backup.state === 'PENDING_DELETION' ? JSON.stringify(backup.removal) : null,
     deletion_record:
@@ -188,6 +194,9 @@ export function retentionFactsOf(row: Row): RetentionFacts {
     ...(row['expires_at'] === null
       ? {}
       : { ownRetention: { days: row['retention_days'], expiresAt: row['expires_at'] } }),
+    ...(row['drilled_at'] === null
+      ? {}
+      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
     ...optional('policy', row['policy']),
     ...(row['copied_at'] === null
       ? {}

@@ -221,6 +221,71 @@ const STEPS: readonly string[] = [
     on clusters (source_backup_id, id) where source_backup_id is not null;
   create index backups_held on backups (created_at, id) where holds <> '[]';
   `,
+  // What follows from the rows of HSMs and backups is kept beside their cluster by triggers, in the same
+  // transaction: who is due and who is at risk is then one index away, and no writer can forget it.
+  `
+  alter table clusters add column unproven_since integer;
+  alter table clusters add column change_due_at integer;
+  alter table clusters add column has_hsm integer not null default 0;
+  alter table clusters add column has_live_hsm integer not null default 0;
+  alter table clusters add column proven_at integer;
+  alter table clusters add column proven_generation integer;
+  alter table clusters add column newest_drilled_at integer;
+  alter table backups add column drilled_at integer;
+  alter table backups add column drill_failure text check (drill_failure is null or drilled_at is not null);
+
+  create trigger hsms_inserted after insert on hsms begin
+    update clusters set (has_hsm, has_live_hsm) = (
+      select count(*) > 0, coalesce(max(state = 'ACTIVE' and takes_writes), 0) from hsms
+        where cluster_id = new.cluster_id and state <> 'DELETED'
+    ) where id = new.cluster_id;
+  end;
+  create trigger hsms_updated after update on hsms begin
+    update clusters set (has_hsm, has_live_hsm) = (
+      select count(*) > 0, coalesce(max(state = 'ACTIVE' and takes_writes), 0) from hsms
+        where cluster_id = new.cluster_id and state <> 'DELETED'
+    ) where id = new.cluster_id;
+  end;
+  create trigger backups_inserted after insert on backups when new.state = 'READY' begin
+    update clusters set (proven_at, proven_generation, newest_drilled_at) = (
+      select created_at, archive ->> '$.seal.statement.generation', coalesce(drilled_at, created_at)
+        from backups where cluster_id = new.cluster_id and state = 'READY'
+          and copied_at is null and drill_failure is null
+        order by sequence desc limit 1
+    ) where id = new.cluster_id;
+  end;
+  create trigger backups_updated after update on backups
+  when new.state = 'READY' or old.state = 'READY' begin
+    update clusters set (proven_at, proven_generation, newest_drilled_at) = (
+      select created_at, archive ->> '$.seal.statement.generation', coalesce(drilled_at, created_at)
+        from backups where cluster_id = new.cluster_id and state = 'READY'
+          and copied_at is null and drill_failure is null
+        order by sequence desc limit 1
+    ) where id = new.cluster_id;
+  end;
+  update hsms set state = state;
+  update backups set state = state where state = 'READY';
+
+  drop index clusters_due;
+  create index clusters_due on clusters (next_backup_at, id)
+    where next_backup_at is not null and state = 'ACTIVE' and has_live_hsm = 1;
+  create index clusters_unplanned on clusters (id)
+    where next_backup_at is null and state = 'ACTIVE' and has_live_hsm = 1;
+  create index clusters_changed on clusters (change_due_at, id)
+    where change_due_at is not null and state = 'ACTIVE' and has_live_hsm = 1;
+  create index clusters_by_proof on clusters (account, region, proven_at, id)
+    where state = 'ACTIVE' and has_hsm = 1;
+  create index clusters_unproven on clusters (coalesce(unproven_since, newest_change_at), id)
+    where state = 'ACTIVE' and has_hsm = 1
+      and newest_change_generation > coalesce(proven_generation, -1);
+  create index clusters_to_drill on clusters (newest_drilled_at, id)
+    where newest_drilled_at is not null;
+  create index backups_to_drill on backups (coalesce(drilled_at, created_at), id)
+    where state = 'READY' and drill_failure is null;
+  create index backups_drill_failed on backups (drilled_at, id)
+    where state = 'READY' and drill_failure is not null;
+  create index backups_on_change on backups (cluster_id, created_at) where cause = 'changed';
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

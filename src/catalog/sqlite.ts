@@ -27,6 +27,7 @@ import type {
   Scope,
 } from './catalog.ts';
 import { canWalk, type Filter, type PagePlan, type Query, readPage } from './pages.ts';
+import { type ProtectionReader, protectionReader } from './protection.ts';
 import { restoreOf, restoreValues } from './restore-rows.ts';
 import {
   backupOf,
@@ -160,10 +161,12 @@ class Statements {
 }
 
 class Reader implements CatalogReader {
+  readonly protection: ProtectionReader;
   protected readonly statements: Statements;
 
   constructor(statements: Statements) {
     this.statements = statements;
+    this.protection = protectionReader((query) => statements.all(query));
   }
 
   cluster(id: ClusterId): Cluster | undefined {
@@ -181,7 +184,7 @@ class Reader implements CatalogReader {
 
   clustersDue(now: EpochMs, limit: number): readonly Cluster[] {
     const sql = `select * from clusters indexed by clusters_due
-      where next_backup_at <= ? order by next_backup_at, id limit ?`;
+      where state = 'ACTIVE' and has_live_hsm = 1 and next_backup_at <= ? order by next_backup_at, id limit ?`;
     return this.statements.all({ sql, params: [now, limit] }).map(clusterOf);
   }
 

@@ -19,6 +19,11 @@ export function numberOf(object: JsonObject, name: string): number {
   return value;
 }
 
+export function optionalNumber(object: JsonObject, name: string): number | undefined {
+  const value = object[name];
+  return typeof value === 'number' ? value : undefined;
+}
+
 /** Seconds since 1970 on the wire; absent and null alike are no time. */
 export function optionalTime(object: JsonObject, name: string): EpochMs | undefined {
   const value = object[name];

@@ -16,6 +16,7 @@ import { addConfig } from './commands/config.ts';
 import { addCopyRule } from './commands/copy-rule.ts';
 import { addDemo } from './commands/demo.ts';
 import { addEnv } from './commands/env.ts';
+import { addForecast } from './commands/forecast.ts';
 import { addHold } from './commands/hold.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
@@ -39,6 +40,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addServe,
   addStop,
   addStatus,
+  addForecast,
   addDemo,
   addEnv,
   addAws,

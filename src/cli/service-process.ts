@@ -91,7 +91,7 @@ function holdLines(child: ChildProcess, { print }: Context): { release(): void }
 
 /** The same settings for the child, whatever gave them to us. */
 function flagsFor(config: Config, file: string | undefined): readonly string[] {
-  const { schedule, log, tls } = config;
+  const { schedule, log, tls, heartbeat } = config;
   const pairs: readonly (readonly [string, string | undefined])[] = [
     ['--config', file],
     ['--data', config.data],
@@ -102,6 +102,11 @@ function flagsFor(config: Config, file: string | undefined): readonly string[] {
     ['--region', config.regions.join(',')],
     ['--account', config.account],
     ['--organization', config.organization.join(',')],
+    ['--profile', config.profile],
+    ['--backups-at-once', String(schedule.atOnce)],
+    ['--heartbeat-url', heartbeat?.url],
+    ['--heartbeat-every', heartbeat && String(heartbeat.everyMs / 1000)],
+    ['--metrics-remote', String(config.metrics.isRemote)],
     ['--backup-on-change', String(schedule.isChangeDriven)],
     ['--backup-quiet', String(schedule.quietMs / 1000)],
     ['--backup-latest', String(schedule.latestMs / 1000)],

@@ -40,6 +40,10 @@ export interface Cluster {
   readonly tags: ReadonlyMap<string, string>;
   /** Generation of the newest change an HSM reported, and when. */
   readonly newestChange?: { readonly generation: number; readonly at: EpochMs };
+  /** When the first change came that no proven backup has; absent when every change is in one. */
+  readonly unprovenSince?: EpochMs;
+  /** When a change-driven backup is looked at next; absent when nothing waits for one. */
+  readonly changeDueAt?: EpochMs;
   /** When the next scheduled backup is due; set from activation on, survives restarts. */
   readonly nextBackupAt?: EpochMs;
   /** When retention and thinning look at its backups again; set while it has any. */

@@ -47,6 +47,8 @@ export interface HsmHandle {
   seal(backupId: BackupId, signal?: AbortSignal): Promise<Sealing>;
   open(request: OpenRequest): Promise<OpenOutcome>;
   digest(): Promise<{ stateDigest: string; generation: number; counts: Counts }>;
+  /** How many keys were made after that generation, and which one it is now. */
+  keysNewerThan(generation: number): Promise<{ generation: number; keys: number }>;
   limit(frozenBecause: string | null): Promise<void>;
 }
 

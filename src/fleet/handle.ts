@@ -99,6 +99,10 @@ export class RemoteHsm implements HsmHandle {
     return this.#caller.call('digest', {});
   }
 
+  keysNewerThan(generation: number): Promise<HsmCalls['keys-newer-than']['result']> {
+    return this.#caller.call('keys-newer-than', { generation });
+  }
+
   async limit(frozenBecause: string | null): Promise<void> {
     await this.#caller.call('limit', { frozenBecause });
   }

@@ -31,6 +31,7 @@ const PASSED = {
   keep: 'control-plane',
   plan: 'control-plane',
   digest: 'control-plane',
+  'keys-newer-than': 'control-plane',
   limit: 'control-plane',
 } as const satisfies Record<
   HsmCall,

@@ -23,7 +23,7 @@ import { Archive } from './archive.ts';
 import { auditChange } from './audit.ts';
 import { stateDigest } from './backup/digest.ts';
 import { SCHEMA, type Schema } from './backup/records.ts';
-import { countsOf, NO_COUNTS } from './counts.ts';
+import { countsOf, keysNewerThan, NO_COUNTS } from './counts.ts';
 import type { DeviceRecord } from './device-record.ts';
 import type { HsmDisk } from './disk.ts';
 import { Drill } from './drill.ts';
@@ -121,6 +121,11 @@ export class Hsm {
       keep: () => this.#planner.keep(),
       plan: () => this.#planner.plan(),
       digest: () => this.#digest(),
+      'keys-newer-than': async ({ params }) => {
+        const { shared } = this.#store();
+        const keys = keysNewerThan(shared, params.generation);
+        return { result: { generation: shared.generation, keys } };
+      },
       limit: async ({ params }) => this.#limit(params),
       zeroise: ({ params }) => this.#zeroise(params),
     };
@@ -143,6 +148,7 @@ export class Hsm {
       handler('keep'),
       handler('plan'),
       handler('digest'),
+      handler('keys-newer-than'),
       handler('limit'),
       handler('zeroise'),
     ]);

@@ -29,6 +29,7 @@ export const ALLOWED_IN = {
   keep: ['INITIALIZED', 'ACTIVE'],
   plan: ['INITIALIZED', 'ACTIVE'],
   digest: ['UNINITIALIZED', 'INITIALIZED', 'ACTIVE'],
+  'keys-newer-than': ['UNINITIALIZED', 'INITIALIZED', 'ACTIVE'],
   limit: ENROLLED,
   zeroise: [...LOADED, 'ERROR'],
 } as const satisfies Record<HsmCall, readonly Mood[]>;

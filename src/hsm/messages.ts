@@ -18,6 +18,7 @@ import type { HsmCall } from './protocol.ts';
 const MAX_BOX_CHARACTERS = 1_024;
 const MAX_SENTENCE_CHARACTERS = 512;
 const MAX_SEAL_RECORD_CHARACTERS = 4_096;
+const MAX_PROFILE_CHARACTERS = 32;
 const MAX_EPOCH = 0xffff_ffff;
 /** Far beyond what counting by ones reaches, and far from where numbers lose their last digit. */
 const MAX_GENERATION = 2 ** 48;
@@ -66,11 +67,14 @@ const CLAIMS = {
   storedBodySha256: text,
   storedBytes: whole(0, Number.MAX_SAFE_INTEGER),
   region: text,
+  profile: optional(textUpTo(MAX_PROFILE_CHARACTERS)),
 } as const;
 const claims: Reader<ReturnType<typeof readClaims>> = (value, name) =>
   readClaims(object(value, name));
-const readClaims = (value: Parameters<typeof parseParams>[2]) =>
-  parseParams('claims', CLAIMS, value);
+const readClaims = (value: Parameters<typeof parseParams>[2]) => {
+  const { profile, ...claims } = parseParams('claims', CLAIMS, value);
+  return profile === undefined ? claims : { ...claims, profile };
+};
 
 const SEAL = {
   statement: object,
@@ -108,6 +112,7 @@ export const SHAPES = {
   keep: {},
   plan: {},
   digest: {},
+  'keys-newer-than': { generation: whole(0, Number.MAX_SAFE_INTEGER) },
   limit: { frozenBecause: orNull(textUpTo(MAX_SENTENCE_CHARACTERS)) },
   zeroise: { isFinal: flagParam },
 } as const satisfies Record<HsmCall, Parameters<typeof parseParams>[1]>;

@@ -166,6 +166,8 @@ export interface ProofClaims {
   readonly storedBodySha256: string;
   readonly storedBytes: number;
   readonly region: string;
+  /** Which profile the control plane runs in; statements from before there were profiles have none. */
+  readonly profile?: string;
 }
 
 export interface ProofStatement {
@@ -301,6 +303,11 @@ export interface HsmCalls {
   digest: {
     params: Record<string, never>;
     result: { stateDigest: string; generation: number; counts: Counts };
+  };
+  /** How many keys were made after that generation; never which. */
+  'keys-newer-than': {
+    params: { generation: number };
+    result: { generation: number; keys: number };
   };
   /** Freezes (with a sentence for callers) or thaws changes of shared state. */
   limit: { params: { frozenBecause: string | null }; result: Record<string, never> };

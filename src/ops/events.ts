@@ -33,6 +33,27 @@ export type ServiceEvent =
       readonly why: string;
     }
   | {
+      readonly kind: 'drilled';
+      readonly backupId: string;
+      readonly clusterId: string;
+      readonly outcome: 'opened' | 'failed';
+      readonly durationMs: number;
+      readonly why?: string;
+    }
+  /** The world, not the backup, was the reason: nothing is known about the backup. */
+  | { readonly kind: 'drillNotDone'; readonly backupId: string; readonly why: string }
+  | {
+      readonly kind: 'deadlineMissed' | 'deadlineMetAgain';
+      readonly clusterId: string;
+      readonly deadline: 'floor' | 'change';
+      readonly why: string;
+    }
+  | {
+      readonly kind: 'heartbeat';
+      readonly state: 'sent' | 'withheld' | 'unreachable';
+      readonly why: string;
+    }
+  | {
       readonly kind: 'restored';
       readonly backupId: string;
       readonly hsmId: string;

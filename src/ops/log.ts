@@ -15,6 +15,11 @@ const LEVEL_OF = {
   backupStarted: 'info',
   backupProven: 'info',
   backupFailed: 'error',
+  drilled: 'info',
+  drillNotDone: 'error',
+  deadlineMissed: 'error',
+  deadlineMetAgain: 'info',
+  heartbeat: 'info',
   restored: 'info',
   restoreState: 'info',
   copyStarted: 'info',
@@ -69,6 +74,16 @@ function inWords(event: ServiceEvent): string {
       return `${event.backupId} of ${event.clusterId} is READY: proven in ${event.durationMs} ms, ${event.keys} keys, ${event.storedBytes} bytes stored`;
     case 'backupFailed':
       return `${event.backupId} of ${event.clusterId} FAILED: ${event.why}`;
+    case 'drilled':
+      return `${event.backupId} of ${event.clusterId} was opened again after its proof: ${event.outcome === 'opened' ? 'the same' : `FAILED: ${event.why}`}`;
+    case 'drillNotDone':
+      return `${event.backupId} could not be opened again for now, which says nothing about it: ${event.why}`;
+    case 'deadlineMissed':
+      return `${event.clusterId} MISSED its ${event.deadline} deadline: ${event.why}`;
+    case 'deadlineMetAgain':
+      return `${event.clusterId} is in time again: ${event.why}`;
+    case 'heartbeat':
+      return `heartbeat ${event.state}: ${event.why}`;
     case 'restored':
       return `${event.backupId} restored onto ${event.hsmId} in ${event.durationMs} ms`;
     case 'restoreState':

@@ -1,6 +1,7 @@
 /** How is it? The facts behind `keyark status`, readiness and the first screen, read from rows and host. */
 import { statSync } from 'node:fs';
 import type { NativeFacts } from '../api/native.ts';
+import type { ScheduleFacts } from '../api/native-schedule.ts';
 import type { Catalog, Scope } from '../catalog/catalog.ts';
 import type { Fleet, FleetStatus } from '../fleet/fleet.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -9,6 +10,8 @@ import type { ClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { ClockWatch } from './clock-watch.ts';
+import { LEVELS } from './health.ts';
+import type { Protection } from './protection.ts';
 import type { Rehearsal } from './rehearsal.ts';
 import { survival } from './survival.ts';
 import { renderStep } from './time-facts.ts';
@@ -22,7 +25,13 @@ const LIVE_STATES = [
   'UPDATE_IN_PROGRESS',
 ] as const;
 
+/** What one answer lists; the headline is over all of them. */
+const MOST_CLUSTERS = 100;
+
 export interface StatusDeps {
+  readonly profile: string;
+  readonly plans: ScheduleFacts;
+  readonly protection: (account: string) => Promise<Protection>;
   readonly catalog: Catalog;
   readonly fleet: Fleet;
   readonly clock: Clock;
@@ -44,12 +53,15 @@ interface ClusterStatus {
   readonly keysProven: number;
   readonly hasUnprovenChanges: boolean;
   readonly nextBackupAt: number | null;
+  readonly failedTries: number;
 }
 
 export function createStatus(deps: StatusDeps): Omit<NativeFacts, 'time'> & {
   readiness(): Promise<readonly { part: string; problem?: string }[]>;
 } {
   return {
+    ...deps.plans,
+    profile: deps.profile,
     status: (scope) => statusOf(deps, scope),
     clusterDoor: (scope, clusterId) => clusterDoor(deps, scope, clusterId),
     readiness: async () => [catalogReadiness(deps), await hostReadiness(deps)],
@@ -58,11 +70,15 @@ export function createStatus(deps: StatusDeps): Omit<NativeFacts, 'time'> & {
 
 async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
   const host = await deps.fleet.status();
-  const clusters = clusterStatuses(deps.catalog, scope);
-  const live = clusters.filter(({ hsms }) => hsms > 0);
+  const { clusters, hasMore } = clusterStatuses(deps.catalog, scope);
+  const protection = await deps.protection(scope.account);
+  const { totals } = protection;
   return {
     Now: deps.clock.now() / 1000,
     ...marks(deps, scope),
+    Profile: deps.profile,
+    Headline: renderHeadline(protection),
+    Health: renderHealth(protection),
     Roots: {
       AreLocked: host.areRootsLocked,
       IsEvaluation: host.isEvaluation,
@@ -73,6 +89,7 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
       OwnerRoot: host.ownerRoot,
     },
     CodeSha256: host.codeSha256,
+    HasMoreClusters: hasMore,
     Clusters: clusters.map((cluster) => ({
       ClusterId: cluster.clusterId,
       State: cluster.state,
@@ -81,11 +98,12 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
       KeysProven: cluster.keysProven,
       HasUnprovenChanges: cluster.hasUnprovenChanges,
       NextBackupAt: seconds(cluster.nextBackupAt),
+      FailedTries: cluster.failedTries,
     })),
     Survival: survival({
-      liveClusters: live.length,
-      restorableClusters: live.filter(({ newestProvenAt }) => newestProvenAt !== null).length,
-      unprovenClusters: live.filter(({ hasUnprovenChanges }) => hasUnprovenChanges).length,
+      liveClusters: totals.clusters,
+      restorableClusters: totals.clusters - totals.withoutProof,
+      unprovenClusters: totals.unproven,
       isVaultOnOtherDevice: deviceOf(deps.places.vault) !== deviceOf(deps.places.hsms),
       areRootsSealed: !host.isEvaluation,
     }).map(({ loss, isSurvived, why }) => ({ Loss: loss, IsSurvived: isSurvived, Why: why })),
@@ -113,29 +131,55 @@ function marks(deps: StatusDeps, scope: Scope): JsonObject {
   };
 }
 
-function clusterStatuses(catalog: Catalog, scope: Scope): readonly ClusterStatus[] {
-  return catalog.read((reader) =>
-    reader
-      .clustersIn(LIVE_STATES)
-      .filter(({ account, region }) => account === scope.account && region === scope.region)
-      .map((cluster) => {
-        const newest = reader.newestReady(cluster.id);
-        const provenGeneration = newest?.archive.seal.statement.generation ?? -1;
-        return {
-          clusterId: cluster.id,
-          state: cluster.state,
-          hsms: reader.hsmsOf(cluster.id).length,
-          // A proof has the HSM's real time; on a rehearsal the row's is later, and is the service's.
-          newestProvenAt:
-            newest === undefined
-              ? null
-              : Math.max(newest.createdAt, newest.proof.statement.provenAt),
-          keysProven: newest?.proof.statement.opened.counts.keys ?? 0,
-          hasUnprovenChanges: (cluster.newestChange?.generation ?? -1) > provenGeneration,
-          nextBackupAt: cluster.nextBackupAt ?? null,
-        };
-      }),
-  );
+/** The age of the oldest cluster's newest proven backup, and what is in none. */
+function renderHeadline({ now, totals, unprovenKeys }: Protection): JsonObject {
+  const { oldestProofAt, oldestProofOf } = totals;
+  return {
+    Clusters: totals.clusters,
+    OldestClusterId: oldestProofOf,
+    NewestProvenAgeSeconds:
+      oldestProofAt === undefined ? null : Math.max(0, now - oldestProofAt) / 1000,
+    ClustersWithoutProof: totals.withoutProof,
+    UnprovenClusters: totals.unproven,
+    UnprovenKeys: unprovenKeys.keys,
+    IsUnprovenKeysExact: unprovenKeys.isExact,
+    FailedDrills: totals.failing,
+  };
+}
+
+function renderHealth({ health }: Protection): JsonObject {
+  return {
+    Level: health.level,
+    ExitCode: LEVELS[health.level].exitCode,
+    Reasons: health.reasons.map(({ level, why }) => ({ Level: level, Why: why })),
+  };
+}
+
+function clusterStatuses(
+  catalog: Catalog,
+  scope: Scope,
+): { clusters: readonly ClusterStatus[]; hasMore: boolean } {
+  return catalog.read((reader) => {
+    const page = reader.clusters(scope, { states: LIVE_STATES }, { limit: MOST_CLUSTERS });
+    // Oldest first, as they were made.
+    const clusters = page.items.toReversed().map((cluster) => {
+      const newest = reader.newestReady(cluster.id);
+      const provenGeneration = newest?.archive.seal.statement.generation ?? -1;
+      return {
+        clusterId: cluster.id,
+        state: cluster.state,
+        hsms: reader.hsmsOf(cluster.id).length,
+        // A proof has the HSM's real time; on a rehearsal the row's is later, and is the service's.
+        newestProvenAt:
+          newest === undefined ? null : Math.max(newest.createdAt, newest.proof.statement.provenAt),
+        keysProven: newest?.proof.statement.opened.counts.keys ?? 0,
+        hasUnprovenChanges: (cluster.newestChange?.generation ?? -1) > provenGeneration,
+        nextBackupAt: cluster.nextBackupAt ?? null,
+        failedTries: cluster.backupFailures,
+      };
+    });
+    return { clusters, hasMore: page.nextToken !== undefined };
+  });
 }
 
 async function clusterDoor(

@@ -17,6 +17,7 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import type { BackupId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
 import type { JsonObject } from '../../src/kernel/types.ts';
+import { protectionOf } from '../../src/ops/protection.ts';
 import { Rehearsal } from '../../src/ops/rehearsal.ts';
 import { createStatus } from '../../src/ops/status.ts';
 import { createTimeFacts } from '../../src/ops/time-facts.ts';
@@ -95,6 +96,9 @@ describe('copies and shares over the API and the command line', () => {
           catalog,
           fleet,
           clock,
+          profile: 'own',
+          plans: { forecast: () => ({}), generation: async () => ({}) },
+          protection: () => protectionOf({ catalog, fleet, clock, isChangeDriven: true }),
           watch: world.watch,
           rehearsal,
           holdsBind: () => ['service'],

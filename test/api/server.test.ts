@@ -9,7 +9,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { urlOf } from '../../src/api/server.ts';
+import { isThisMachine, urlOf } from '../../src/api/server.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import { type Clock, systemClock } from '../../src/kernel/clock.ts';
 import { Failed, Refused } from '../../src/kernel/errors.ts';
@@ -42,6 +42,21 @@ function fetchText(url: URL): Promise<{ status: number; text: string }> {
 }
 
 describe('the API server', () => {
+  it('answers /metrics to this machine when there are any, and to others only when that was set', async () => {
+    const metrics = { text: async () => 'keyark_x 1\n', isRemote: false };
+    await using api = await stand({ parts: { metrics } });
+    const answer = await fetchText(new URL('/metrics', api.url));
+    assert.deepEqual(answer, { status: 200, text: 'keyark_x 1\n' });
+    await using without = await stand();
+    assert.equal((await fetchText(new URL('/metrics', without.url))).status, 404);
+    for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) {
+      assert.equal(isThisMachine(address), true, address);
+    }
+    for (const address of ['10.0.0.1', '::ffff:10.0.0.1', '2001:db8::1', '', undefined]) {
+      assert.equal(isThisMachine(address), false, String(address));
+    }
+  });
+
   it('answers a call with id, type and its own time', async () => {
     const now = Date.parse('2030-01-02T03:04:05Z');
     // A plain number of milliseconds is what EpochMs brands.

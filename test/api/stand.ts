@@ -256,6 +256,9 @@ export async function stand(options: StandOptions = {}): Promise<Stand> {
         confirm: () => ({}),
         advance: () => ({}),
       },
+      profile: 'own',
+      forecast: () => ({}),
+      generation: async () => ({}),
       status: async () => ({ Roots: 'evaluation' }),
       clusterDoor: async () => ({
         clusterId: CLUSTER.id,

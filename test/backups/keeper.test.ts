@@ -16,6 +16,7 @@ function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keep
     background: world.background,
     policy,
     onProven: (backup) => feedFollowers(world.deps, backup),
+    onIdle: () => {},
     onMinute: () => retryDeletions(world.deps),
   });
   return keeper;

@@ -113,6 +113,35 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
 
   const ownsKeys = await keyark(['user', 'delete', 'signer', '--data', data]);
   assert.equal(ownsKeys.code, EXIT.REFUSED, ownsKeys.stderr);
+  assert.match(
+    await on('status'),
+    /^GOOD: newest proven backup .*; \d+ keys? in no proven backup +\(profile own\)/,
+  );
+  assert.match(await on('status', '--check'), /^good: /);
+  assert.match(taken, /\(profile own\)/);
+  assert.match(
+    await on('forecast'),
+    /cluster-keyark\S+\n.* scheduled backup .*24 hours[\s\S]* drill +backup-/,
+  );
+  await on('key', 'generate', 'late', '--type', 'ec-p256');
+  const waited = JSON.parse(await on('backup', 'wait', '--contains-change', '--json')) as {
+    Generation: number;
+    ProvenGeneration: number;
+    UnprovenKeys: number;
+  };
+  assert.deepEqual([waited.ProvenGeneration, waited.UnprovenKeys], [waited.Generation, 0]);
+  assert.match(await on('backup', 'wait', '--backup-id', id, '--state', 'READY'), /is READY/);
+  const inVain = await keyark([
+    ...['backup', 'wait', '--backup-id', id, '--state', 'PENDING_DELETION'],
+    ...['--timeout', '1s', '--data', data],
+  ]);
+  assert.equal(inVain.code, EXIT.TIMED_OUT);
+  const both = await keyark(['backup', 'wait', '--data', data]);
+  assert.equal(both.code, EXIT.USAGE);
+  const { AWS_ENDPOINT_URL: url } = await readEnv(data);
+  const metrics = await fetch(`${url}/metrics`);
+  assert.match(await metrics.text(), /^keyark_newest_proven_backup_age_seconds [\d.]+$/m);
+
   const unknown = await keyark(['backup', 'proof', 'backup-keyarkaaaaaaaaaa', '--data', data]);
   assert.equal(unknown.code, EXIT.REFUSED);
   const wrong = await keyark([
@@ -127,6 +156,35 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   ]);
   assert.equal(wrong.code, EXIT.REFUSED);
   assert.doesNotMatch(wrong.stderr, /hello| at .*\.ts:\d+/);
+});
+
+test('keyark status --check takes silence for unknown, never for good', async () => {
+  await using folder = await temporaryFolder();
+  const nothing = await keyark(['status', '--check', '--data', join(folder.path, 'd')]);
+  assert.equal(nothing.code, 3);
+  assert.match(nothing.stderr, /^unknown: /);
+});
+
+test('in the profile aws-exact everything names it, and a backup on request is refused', async () => {
+  await using folder = await temporaryFolder();
+  await chmod(folder.path, 0o755);
+  const data = join(folder.path, 'd');
+  await using up = start(['up', '--data', data, '--port', '0', '--profile', 'aws-exact']);
+  await up.says(LAST_LINE);
+  assert.match(up.stdout(), /, profile aws-exact\n/);
+  const taken = await keyark(['backup', 'take', '--data', data]);
+  assert.equal(taken.code, EXIT.REFUSED);
+  assert.match(taken.stderr, /\[PROFILE\] Backups on request: not in the profile aws-exact/);
+  const id = /backup +(backup-keyark[a-z2-7]+)/.exec(up.stdout())?.[1] ?? '';
+  const proof = JSON.parse(
+    (await keyark(['backup', 'proof', id, '--json', '--data', data])).stdout,
+  ) as {
+    Profile: string;
+    Proof: { statement: { claims: { profile: string } } };
+  };
+  assert.equal(proof.Profile, 'aws-exact');
+  assert.equal(proof.Proof.statement.claims.profile, 'aws-exact');
+  assert.match((await keyark(['forecast', '--data', data])).stdout, /^Profile aws-exact\./);
 });
 
 /** A certificate for 127.0.0.1: its own issuer, or issued by a CA that is made beside it. */

@@ -37,6 +37,7 @@ function noteChanges(world: World): void {
     ...world.deps,
     policy: DEFAULT_SCHEDULE,
     onProven: async () => {},
+    onIdle: () => {},
     onMinute: () => {},
   });
   for (const { clusterId, generation } of world.changes) keeper.noteChange(clusterId, generation);

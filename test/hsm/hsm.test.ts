@@ -220,7 +220,12 @@ test('prove() refuses a seal whose every field differs from what was opened', as
   );
   const about = { ...CLAIMS, backupId: 'backup-keyark7777abc' as typeof BACKUP };
   await assert.rejects(prove(outcome.seal, about), refused('InvalidRequest'));
-  await prove(outcome.seal);
+  const long = { ...CLAIMS, profile: 'x'.repeat(33) };
+  await assert.rejects(prove(outcome.seal, long), refused('InvalidRequest'));
+  const proof = await prove(outcome.seal, { ...CLAIMS, profile: 'own' });
+  assert.equal(proof.statement.claims.profile, 'own');
+  const before = await prove(outcome.seal);
+  assert.equal('profile' in before.statement.claims, false);
 });
 
 test('exercise() and prove() are answered by drills only, and a drill has no doors', async () => {

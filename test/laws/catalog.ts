@@ -193,6 +193,12 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
         writer.createCluster(sampleCluster(2, { nextBackupAt: at(10) }));
         writer.createCluster(sampleCluster(3, { nextBackupAt: at(20), region: 'eu-west-1' }));
         writer.createCluster(sampleCluster(4));
+        writer.createCluster(sampleCluster(5, { nextBackupAt: at(1) }));
+        writer.createCluster(sampleCluster(6, { nextBackupAt: at(1), state: 'DEGRADED' }));
+        for (const n of [1, 2, 3, 4, 6]) {
+          writer.createHsm(sampleHsm(n, { clusterId: clusterId(n) }));
+        }
+        writer.createHsm(sampleHsm(5, { clusterId: clusterId(5), state: 'DEGRADED' }));
       });
       catalog.read((reader) => {
         assert.deepEqual(ids(reader.clustersDue(at(20), 9)), [clusterId(2), clusterId(3)]);

@@ -220,6 +220,7 @@ function handleOf(line: () => HsmLine, before: (point: string) => void): HsmHand
     certify: (as) => line().call('certify', as),
     install: (certificates) => line().call('install', certificates),
     digest: () => line().call('digest', {}),
+    keysNewerThan: (generation) => line().call('keys-newer-than', { generation }),
     async limit(frozenBecause) {
       before('hsm.limit');
       await line().call('limit', { frozenBecause });

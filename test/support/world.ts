@@ -34,6 +34,7 @@ import type { Kms } from '../../src/kms/kms.ts';
 import { LocalKms } from '../../src/kms/local.ts';
 import { ClockWatch } from '../../src/ops/clock-watch.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
+import type { Profile } from '../../src/profile.ts';
 import { FolderVault } from '../../src/vault/folder.ts';
 import type { Vault } from '../../src/vault/vault.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -101,6 +102,8 @@ export class World implements AsyncDisposable {
   readonly #raw: ReadonlyMap<string, { readonly vault: Vault; readonly kms: Kms }>;
   /** Roomy, unless a test is about quotas: it sets them before the next call. */
   readonly quotas = { clusters: 1_000, hsms: 1_000 };
+  /** Takes effect with the next start. */
+  profile: Profile = 'own';
   background!: Background;
   catalog!: Catalog;
   backups!: Backups;
@@ -183,6 +186,7 @@ export class World implements AsyncDisposable {
       regions: REGIONS,
       watch: this.watch,
       retention: { thinning: true },
+      profile: this.profile,
     });
     this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
     this.clusters = createClusters(this.deps);

@@ -5,18 +5,19 @@ import type { JsonObject } from '../../kernel/types.ts';
 import type { Client } from '../client.ts';
 import { type Context, clientOf, hasOption, textOption, withData, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
-import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
+import { listOf, numberOf, objectOf, optionalText, optionalTime, textOf } from '../json.ts';
 import { chooseCluster } from '../officers.ts';
 import { counted } from '../print.ts';
 import { waitFor } from '../wait.ts';
 import { addBackupRemoval } from './backup-removal.ts';
+import { addBackupWait } from './backup-wait.ts';
 
 const TAKE_MS = 10 * MINUTE_MS;
 
 export function addBackup(program: Command, context: Context): void {
   const backup = program
     .command('backup')
-    .description('backups: list, take, prove, copy, delete and bring back');
+    .description('backups: list, take, wait, prove, copy, delete and bring back');
 
   const list = backup
     .command('list')
@@ -47,6 +48,8 @@ export function addBackup(program: Command, context: Context): void {
     if (hasOption(take, 'json')) context.print.json(ready);
     else printProof(context, await client.own('GetBackupProof', { BackupId: id }));
   });
+
+  addBackupWait(backup, context);
 
   const proof = backup
     .command('proof')
@@ -97,7 +100,10 @@ export function printProof({ print }: Context, answer: JsonObject): void {
     (kind) => numberOf(kind, 'present') > 0,
   );
   const mark = answer['IsRehearsal'] === true ? 'REHEARSAL  ' : '';
-  print.line(`${mark}${textOf(answer, 'BackupId')} is proven:`);
+  const profile = optionalText(answer, 'Profile');
+  print.line(
+    `${mark}${textOf(answer, 'BackupId')} is proven${profile === undefined ? '' : ` (profile ${profile})`}:`,
+  );
   print.line(
     `  opened on HSM ${textOf(statement, 'drillSerial')}, which was wiped afterwards: ` +
       `${counted(numberOf(counts, 'users'), 'user')}, ${counted(numberOf(counts, 'keys'), 'key')}, state digest equal`,

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { EpochMs, JsonObject } from '../../kernel/types.ts';
 import { type Context, clientOf, hasOption, withData, withJson } from '../context.ts';
-import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
+import { listOf, numberOf, objectOf, optionalNumber, optionalTime, textOf } from '../json.ts';
 import { holdLines, markLines } from '../marks.ts';
 import { ago, duration, tableLines } from '../print.ts';
 
@@ -10,8 +10,16 @@ export function addStatus(program: Command, context: Context): void {
   const command = program
     .command('status')
     .description('what runs, what is proven, and what would be survived today')
-    .addHelpText('after', '\nExample:\n  keyark status --json');
+    .option('--check', 'for monitors: the exit code is 0 good, 1 late, 2 at risk, 3 unknown')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  keyark status --json\n  keyark status --check     prints one line; 0 good, 1 late, 2 at risk, 3 unknown or no answer',
+    );
   withJson(withData(command)).action(async () => {
+    if (hasOption(command, 'check')) {
+      await check(context, command);
+      return;
+    }
     const { client } = await clientOf(context, command);
     const status = await client.own('GetStatus');
     if (hasOption(command, 'json')) {
@@ -24,17 +32,69 @@ export function addStatus(program: Command, context: Context): void {
   });
 }
 
+/** What `--check` ends with when there is no answer to judge. */
+const UNKNOWN_CODE = 3;
+
+/** Whatever keeps the answer away is unknown: a monitor must never take silence for good. */
+async function check(context: Context, command: Command): Promise<void> {
+  try {
+    const { client } = await clientOf(context, command);
+    const status = await client.own('GetStatus');
+    const health = objectOf(status, 'Health');
+    const code = numberOf(health, 'ExitCode');
+    if (hasOption(command, 'json')) context.print.json(status);
+    else context.print.line(`${textOf(health, 'Level')}: ${checkLine(status)}`);
+    context.endWith(code);
+  } catch (cause) {
+    context.print.note(`unknown: ${cause instanceof Error ? cause.message : String(cause)}`);
+    context.endWith(UNKNOWN_CODE);
+  }
+}
+
+function checkLine(status: JsonObject): string {
+  const reasons = listOf(objectOf(status, 'Health'), 'Reasons').map((each) => textOf(each, 'Why'));
+  return [...reasons, headline(status)].join('; ');
+}
+
+/** How old the oldest cluster's newest proof is, and what no proof has. */
+export function headline(status: JsonObject): string {
+  const head = objectOf(status, 'Headline');
+  const clusters = numberOf(head, 'Clusters');
+  if (clusters === 0) return 'no active cluster with an HSM';
+  const age = optionalNumber(head, 'NewestProvenAgeSeconds');
+  const proof =
+    age === undefined
+      ? 'no proven backup yet'
+      : clusters === 1
+        ? `newest proven backup ${duration(age * 1000)} old`
+        : `oldest of ${clusters} clusters' newest proven backups ${duration(age * 1000)} old`;
+  const keys = numberOf(head, 'UnprovenKeys');
+  const atLeast = head['IsUnprovenKeysExact'] === false ? 'at least ' : '';
+  return `${proof}; ${atLeast}${keys} ${keys === 1 ? 'key' : 'keys'} in no proven backup`;
+}
+
 export function statusLines(status: JsonObject, now: EpochMs): readonly string[] {
   const clusters = listOf(status, 'Clusters').map((cluster) => clusterRow(cluster, now));
   const head = ['cluster', 'state', 'HSMs', 'proven keys', 'newest proven', 'next by schedule'];
   return [
     ...markLines(status),
+
+    ...headLines(status),
+    '',
     ...(clusters.length === 0 ? ['No cluster yet.'] : tableLines(head, clusters)),
     '',
     ...survivalLines(status),
     ...rootsLines(status),
     ...holdLines(status),
   ];
+}
+
+/** The headline, and why it is not good if it is not. */
+export function headLines(status: JsonObject): readonly string[] {
+  const health = objectOf(status, 'Health');
+  const reasons = listOf(health, 'Reasons').map((each) => `  ${textOf(each, 'Why')}`);
+  const level = textOf(health, 'Level').toUpperCase();
+  return [`${level}: ${headline(status)}   (profile ${textOf(status, 'Profile')})`, ...reasons];
 }
 
 export function survivalLines(status: JsonObject): readonly string[] {
