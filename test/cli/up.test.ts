@@ -92,7 +92,10 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   assert.doesNotMatch(await on('key', 'list'), /\bown\b.*private-key/);
 
   const taken = await on('backup', 'take');
-  assert.match(taken, /is proven:\n {2}opened on HSM KA[0-9A-F]+, .*3 users, 4 keys/);
+  assert.match(
+    taken,
+    /is proven \(profile own\):\n {2}opened on HSM KA[0-9A-F]+, .*3 users, 4 keys/,
+  );
   const id = /backup-keyark[a-z2-7]+/.exec(taken)?.[0] ?? '';
   assert.match(await on('backup', 'list'), new RegExp(`${id} .*READY`));
   const proof = JSON.parse(await on('backup', 'proof', id, '--json')) as { BackupId: string };
@@ -109,7 +112,6 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
     /^GOOD: newest proven backup .*; \d+ keys? in no proven backup +\(profile own\)/,
   );
   assert.match(await on('status', '--check'), /^good: /);
-  assert.match(taken, /\(profile own\)/);
   assert.match(
     await on('forecast'),
     /cluster-keyark\S+\n.* scheduled backup .*24 hours[\s\S]* drill +backup-/,
@@ -162,7 +164,7 @@ test('in the profile aws-exact everything names it, and a backup on request is r
   const data = join(folder.path, 'd');
   await using up = start(['up', '--data', data, '--port', '0', '--profile', 'aws-exact']);
   await up.says(LAST_LINE);
-  assert.match(up.stdout(), /\(profile aws-exact\)/);
+  assert.match(up.stdout(), /, profile aws-exact\n/);
   const taken = await keyark(['backup', 'take', '--data', data]);
   assert.equal(taken.code, EXIT.REFUSED);
   assert.match(taken.stderr, /\[PROFILE\] Backups on request: not in the profile aws-exact/);
