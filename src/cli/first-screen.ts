@@ -3,7 +3,7 @@ import type { Config } from '../config.ts';
 import { isoTime } from '../kernel/clock.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Client } from './client.ts';
-import { headLines, rootsLines, survivalLines } from './commands/status.ts';
+import { rootsLines, survivalLines } from './commands/status.ts';
 import type { Context } from './context.ts';
 import type { CustomerFolder } from './customer.ts';
 import { environmentFile } from './environment.ts';
@@ -32,12 +32,10 @@ export async function firstScreen(parts: {
     ...markLines(status),
     `Keyark runs. ${client.endpoint.url.origin}   data in ${config.data}`,
     '',
-    `  ${made.name.padEnd(9)} ${made.clusterId}   one HSM, ${HSM_TYPE}, ${config.home.mode} (not FIPS-validated)`,
+    `  ${made.name.padEnd(9)} ${made.clusterId}   one HSM, ${HSM_TYPE}, ${config.home.mode} (not FIPS-validated), profile ${textOf(status, 'Profile')}`,
     `  backup    ${backupId}   proven ${isoTime(provenAt)}: a second HSM restored it (${counted(numberOf(counts, 'users'), 'user')}, ${counted(numberOf(counts, 'keys'), 'key')}), compared, and was wiped`,
     `  clients   ${environmentFile(config.data)}   endpoint, access key, cluster id and PIN (0600)`,
     `  admin     ${customer.file('admin-password')}   user ${APP_USER}: ${customer.file('app-password')}`,
-    '',
-    ...headLines(status),
     '',
     ...survivalLines(status),
     ...rootsLines(status),

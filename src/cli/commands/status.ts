@@ -57,7 +57,7 @@ function checkLine(status: JsonObject): string {
 }
 
 /** How old the oldest cluster's newest proof is, and what no proof has. */
-export function headline(status: JsonObject): string {
+function headline(status: JsonObject): string {
   const head = objectOf(status, 'Headline');
   const clusters = numberOf(head, 'Clusters');
   if (clusters === 0) return 'no active cluster with an HSM';
@@ -90,7 +90,7 @@ export function statusLines(status: JsonObject, now: EpochMs): readonly string[]
 }
 
 /** The headline, and why it is not good if it is not. */
-export function headLines(status: JsonObject): readonly string[] {
+function headLines(status: JsonObject): readonly string[] {
   const health = objectOf(status, 'Health');
   const reasons = listOf(health, 'Reasons').map((each) => `  ${textOf(each, 'Why')}`);
   const level = textOf(health, 'Level').toUpperCase();
