@@ -96,6 +96,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     turns: new Serial(),
     quotas: config.quotas,
   };
+  backups.onProven(({ clusterId }) => feedFollowers(clusterDeps, clusterId));
   const clusters = createClusters(clusterDeps);
   const keeper = new Keeper({
     catalog,
@@ -103,7 +104,6 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     clock,
     background,
     policy: config.schedule,
-    onProven: (backup) => feedFollowers(clusterDeps, backup),
     onMinute: () => retryDeletions(clusterDeps),
   });
 

@@ -34,6 +34,11 @@ export interface Backups {
     cause: BackupCause,
     options?: { source?: Hsm; onStarted?: (backup: Backup) => void },
   ): Promise<ReadyBackup>;
+  /**
+   * Told of every backup that was just proven, whatever it was taken for. `take` does not wait for listeners:
+   * whoever takes may hold a turn that they want.
+   */
+  onProven(listener: (backup: ReadyBackup) => Promise<void>): void;
   /** For the native API: starts a manual backup of the caller's cluster and answers with its first row. */
   takeManual(scope: Scope, clusterId: ClusterId): Promise<Backup>;
   /** Opens a READY backup on an HSM and checks the digest against the proof. */
@@ -76,6 +81,7 @@ export function createBackups(deps: BackupsDeps): Backups {
   const { catalog, clock } = deps;
   /** One turn per cluster for taking, one per backup for deletion, undo and purge. */
   const turns = new Serial();
+  const listeners: ((backup: ReadyBackup) => Promise<void>)[] = [];
 
   const take: Backups['take'] = (clusterId, cause, options = {}) =>
     turns.run(clusterId, async () => {
@@ -89,7 +95,12 @@ export function createBackups(deps: BackupsDeps): Backups {
           `${clusterId} has no live HSM to back up; add one first: its newest backup goes onto it.`,
         );
       }
-      return await takeBackup(deps, cluster, deps.fleet.hsm(source.id), cause, options.onStarted);
+      const handle = deps.fleet.hsm(source.id);
+      const backup = await takeBackup(deps, cluster, handle, cause, options.onStarted);
+      for (const listener of listeners) {
+        deps.background.run(`after ${backup.id}`, () => listener(backup));
+      }
+      return backup;
     });
 
   const change = (
@@ -108,6 +119,9 @@ export function createBackups(deps: BackupsDeps): Backups {
   return {
     describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
     take,
+    onProven: (listener) => {
+      listeners.push(listener);
+    },
     async takeManual(scope, clusterId) {
       const cluster = catalog.read((reader) => reader.cluster(clusterId));
       if (cluster === undefined || !isIn(cluster, scope)) {

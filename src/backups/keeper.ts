@@ -28,8 +28,6 @@ export interface KeeperDeps {
   readonly clock: Clock;
   readonly background: Background;
   readonly policy: SchedulePolicy;
-  /** What else must happen once a backup is proven: other HSMs of the cluster are fed from it. */
-  readonly onProven: (backup: ReadyBackup) => Promise<void>;
   /** Whatever else wants to be looked at now and then. */
   readonly onMinute: () => void;
 }
@@ -84,8 +82,7 @@ export class Keeper {
     this.#busy.add(clusterId);
     this.#deps.background.run(`${cause} backup of ${clusterId}`, async () => {
       try {
-        const backup = await this.#deps.backups.take(clusterId, cause);
-        await this.#deps.onProven(backup);
+        await this.#deps.backups.take(clusterId, cause);
       } catch {
         // `take` has told why, in the row and as an event; here it only moves the next try.
         this.#noteFailure(clusterId);

@@ -3,6 +3,7 @@
  * they are given that state as a whole.
  */
 import type { ReadyBackup } from '../backups/backup.ts';
+import type { ClusterId } from '../kernel/ids.ts';
 import type { Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 import { messageOf, moveHsm } from './rows.ts';
@@ -15,16 +16,23 @@ export async function feed(deps: ClusterDeps, hsm: Hsm, backup: ReadyBackup): Pr
   await deps.backups.restore(backup, { cluster, hsm, handle, isClone: false });
 }
 
-/** After a backup was proven: followers that are older get it; one that cannot be fed stops serving. */
-export function feedFollowers(deps: ClusterDeps, backup: ReadyBackup): Promise<void> {
-  return deps.turns.run(backup.clusterId, async () => {
-    const followers = deps.catalog
-      .read((reader) => reader.hsmsOf(backup.clusterId))
-      .filter((hsm) => hsm.state === 'ACTIVE' && !hsm.takesWrites);
+/**
+ * After a backup was proven, whatever it was taken for: followers get what is newest by now; one that cannot
+ * be fed stops serving. Waits for the cluster's turn, so who holds that turn must not wait for this.
+ */
+export function feedFollowers(deps: ClusterDeps, clusterId: ClusterId): Promise<void> {
+  return deps.turns.run(clusterId, async () => {
+    const { newest, followers } = deps.catalog.read((reader) => ({
+      newest: reader.newestReady(clusterId),
+      followers: reader
+        .hsmsOf(clusterId)
+        .filter((hsm) => hsm.state === 'ACTIVE' && !hsm.takesWrites),
+    }));
+    if (newest === undefined) return;
     for (const hsm of followers) {
       try {
         const { generation } = await deps.fleet.hsm(hsm.id).digest();
-        if (generation < backup.archive.seal.statement.generation) await feed(deps, hsm, backup);
+        if (generation < newest.archive.seal.statement.generation) await feed(deps, hsm, newest);
       } catch (cause) {
         moveHsm(deps, hsm.id, 'DEGRADED', { why: `Could not follow: ${messageOf(cause)}` });
       }

@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import { Keeper } from '../../src/backups/keeper.ts';
 import { DEFAULT_SCHEDULE, type SchedulePolicy } from '../../src/backups/schedule.ts';
 import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
-import { feedFollowers } from '../../src/clusters/feed.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/kernel/clock.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { CALLER, SCOPE, World } from '../support/world.ts';
@@ -15,7 +14,6 @@ function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keep
     clock: world.clock,
     background: world.background,
     policy,
-    onProven: (backup) => feedFollowers(world.deps, backup),
     onMinute: () => retryDeletions(world.deps),
   });
   return keeper;
@@ -119,6 +117,22 @@ test('followers are given every proven state', async () => {
     await world.fleet.hsm(follower.id).digest(),
   ];
   assert.deepEqual(second, first);
+});
+
+test('followers are given what was proven by hand, or before another HSM was added, as well', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const follower = await world.addHsm(clusterId, 'us-east-1b');
+  const keeper = keeperOf(world);
+  await change(world, keeper, hsmId, 'app');
+  await world.backups.takeManual(SCOPE, clusterId);
+  await world.background.idle();
+  const digest = (id: HsmId) => world.fleet.hsm(id).digest();
+  assert.deepEqual(await digest(follower.id), await digest(hsmId));
+
+  await change(world, keeper, hsmId, 'another');
+  await world.addHsm(clusterId, 'us-east-1b');
+  assert.deepEqual(await digest(follower.id), await digest(hsmId));
 });
 
 test('a deleted backup can be brought back for seven days, then it is gone from the vault', async () => {

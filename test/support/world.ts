@@ -18,6 +18,7 @@ import { CustomerFolder, signRequestOfCluster } from '../../src/cli/customer.ts'
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import { type Clusters, createClusters } from '../../src/clusters/clusters.ts';
 import type { ClusterDeps } from '../../src/clusters/deps.ts';
+import { feedFollowers } from '../../src/clusters/feed.ts';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import { recoverClusters } from '../../src/clusters/recover.ts';
 import { Roots } from '../../src/host/roots.ts';
@@ -177,6 +178,7 @@ export class World implements AsyncDisposable {
     };
     this.backups = createBackups({ ...shared, storageOf: () => this.storage });
     this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
+    this.backups.onProven(({ clusterId }) => feedFollowers(this.deps, clusterId));
     this.clusters = createClusters(this.deps);
   }
 
