@@ -5,11 +5,19 @@
 import type { Caller } from '../access/caller.ts';
 import type { Backups } from '../backups/backups.ts';
 import type { Scope } from '../catalog/catalog.ts';
+import type { Clusters } from '../clusters/clusters.ts';
 import { Refused } from '../kernel/errors.ts';
-import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
+import { type ClusterId, parseBackupId, parseClusterId, parseHsmId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import { renderBackup } from './render.ts';
-import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
+import {
+  backupId,
+  clusterId,
+  hsmId,
+  type OperationShape,
+  type Shape,
+  type ValueOf,
+} from './shapes.ts';
 
 export type DoorAddress =
   | { readonly path: string }
@@ -42,6 +50,7 @@ export interface NativeFacts {
 }
 
 export interface NativeFaces {
+  readonly clusters: Pick<Clusters, 'giveUpHsm'>;
   readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill'>;
   readonly native: NativeFacts;
 }
@@ -89,6 +98,17 @@ export const NATIVE_OPERATIONS = {
         BackupId: { shape: backupId, isRequired: true },
         Maker: { shape: rootsName },
         Owner: { shape: rootsName },
+      },
+    },
+  },
+  /** Removes a DEGRADED HSM without a backup of what it holds: what DeleteHsm refuses. */
+  GiveUpHsm: {
+    errors: ['NotFound'],
+    input: {
+      kind: 'structure',
+      members: {
+        ClusterId: { shape: clusterId, isRequired: true },
+        HsmId: { shape: hsmId, isRequired: true },
       },
     },
   },
@@ -160,6 +180,13 @@ export const NATIVE: {
       Difference: outcome.difference,
     };
   },
+
+  GiveUpHsm: async ({ clusters }, caller, request) => ({
+    HsmId: await clusters.giveUpHsm(caller, {
+      clusterId: parseClusterId(request.ClusterId),
+      hsmId: parseHsmId(request.HsmId),
+    }),
+  }),
 };
 
 const renderAddress = (address: DoorAddress): JsonObject =>

@@ -32,6 +32,13 @@ export interface Sealing {
   readonly outcome: Promise<SealOutcome>;
 }
 
+/** What an HSM's shared state is, without telling what is in it. */
+export interface Digest {
+  readonly stateDigest: string;
+  readonly generation: number;
+  readonly counts: Counts;
+}
+
 /** Every method throws Failed `HSM_GONE`, `HOST_GONE`, `CHANNEL`, and Refused as the HSM said. */
 export interface HsmHandle {
   hello(): Promise<Hello>;
@@ -39,7 +46,7 @@ export interface HsmHandle {
   install(certificates: { clusterCertificate: string; trustAnchor: string }): Promise<Hello>;
   seal(backupId: BackupId, signal?: AbortSignal): Promise<Sealing>;
   open(request: OpenRequest): Promise<OpenOutcome>;
-  digest(): Promise<{ stateDigest: string; generation: number; counts: Counts }>;
+  digest(): Promise<Digest>;
   limit(frozenBecause: string | null): Promise<void>;
 }
 

@@ -104,6 +104,17 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   assert.match(await on('env'), /export AWS_ENDPOINT_URL='http:\/\/127\.0\.0\.1:\d+'/);
   assert.match(await on('cluster', 'list'), /home +ACTIVE/);
 
+  const hsm = JSON.parse(await on('cluster', 'list', '--json')) as {
+    Clusters: { Hsms: { HsmId: string }[] }[];
+  };
+  const giveUp = ['cluster', 'give-up', hsm.Clusters[0]?.Hsms[0]?.HsmId ?? '', '--data', data];
+  const unasked = await keyark(giveUp);
+  assert.equal(unasked.code, EXIT.USAGE);
+  assert.match(unasked.stderr, /lost for good[\s\S]*--yes/);
+  const serving = await keyark([...giveUp, '--yes']);
+  assert.equal(serving.code, EXIT.REFUSED);
+  assert.match(serving.stderr, /only a DEGRADED HSM can be given up/);
+
   const unknown = await keyark(['backup', 'proof', 'backup-keyarkaaaaaaaaaa', '--data', data]);
   assert.equal(unknown.code, EXIT.REFUSED);
   const wrong = await keyark([
