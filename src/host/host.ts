@@ -73,8 +73,15 @@ export class Host {
     checkClustersFolder(join(parts.data, 'clusters'));
     await makeFolder(join(parts.data, 'clusters'), 0o755);
     const inventory = await Inventory.open(join(parts.data, 'host', 'hsms'));
+    // Before anything is cleared away: roots that are lost are a reason to touch nothing.
+    const roots = await Roots.open(join(parts.data, 'host', 'roots'), {
+      ...parts,
+      made: {
+        file: join(parts.data, 'host', 'roots.made'),
+        isInUse: !(await inventory.isEmpty()),
+      },
+    });
     const made = await inventory.load();
-    const roots = await Roots.open(join(parts.data, 'host', 'roots'), parts);
     const host = new Host(parts, roots, inventory, made);
     if (roots.areLocked) parts.say(rootsLocked().message);
     else await host.#startWaiting();
