@@ -18,6 +18,7 @@ import { retryDeletions } from './clusters/delete-hsm.ts';
 import type { ClusterDeps } from './clusters/deps.ts';
 import { feedFollowers } from './clusters/feed.ts';
 import { handleFleetEvent } from './clusters/hsm-events.ts';
+import { noteLockedRoots } from './clusters/locked-roots.ts';
 import type { Quotas } from './clusters/quotas.ts';
 import { recoverClusters } from './clusters/recover.ts';
 import type { Fleet } from './fleet/fleet.ts';
@@ -104,7 +105,10 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     clock,
     background,
     policy: config.schedule,
-    onMinute: () => retryDeletions(clusterDeps),
+    onMinute: () => {
+      retryDeletions(clusterDeps);
+      background.run('locked roots', () => noteLockedRoots(clusterDeps));
+    },
   });
 
   const native = createStatus({
@@ -133,6 +137,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   fleet.onEvent((event) =>
     handleFleetEvent(clusterDeps, event, (id, generation) => keeper.noteChange(id, generation)),
   );
+  await noteLockedRoots(clusterDeps);
   recoverClusters(clusterDeps);
   const stop = new AbortController();
   background.run('keeper', () => keeper.run(stop.signal));

@@ -9,6 +9,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { Random } from '../kernel/random.ts';
+import { rootsLocked } from '../kernel/roots-locked.ts';
 import { Serial } from '../kernel/serial.ts';
 import { changedTags, type TagChange, type Tags } from '../kernel/tags.ts';
 import type { EpochMs } from '../kernel/types.ts';
@@ -127,6 +128,7 @@ export function createBackups(deps: BackupsDeps): Backups {
       if (cluster === undefined || !isIn(cluster, scope)) {
         throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
       }
+      if ((await deps.fleet.status()).areRootsLocked) throw rootsLocked();
       if (cluster.state !== 'ACTIVE') {
         throw new Refused(
           'WrongState',

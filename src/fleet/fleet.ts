@@ -90,5 +90,6 @@ export interface Fleet {
   discard(hsmId: HsmId): Promise<void>;
   /** `maker` and `owner` name other sets of roots than the default, for rehearsing refusals. */
   drill(roots?: { maker?: string; owner?: string }): Promise<DrillHsm>;
+  /** The listener is told at once of every HSM that is up already. */
   onEvent(listener: (event: FleetEvent) => void): void;
 }

@@ -8,6 +8,7 @@ import { type Clock, MINUTE_MS } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { Random } from '../kernel/random.ts';
+import { rootsLocked } from '../kernel/roots-locked.ts';
 import { Serial } from '../kernel/serial.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import type { HsmCode } from './code.ts';
@@ -17,7 +18,7 @@ import { enrol } from './enrol.ts';
 import { makeFolder } from './files.ts';
 import { Inventory, type Meta } from './inventory.ts';
 import { manufacture } from './manufacture.ts';
-import { Roots, rootsLocked } from './roots.ts';
+import { Roots } from './roots.ts';
 import { type HsmProcess, startHsm } from './spawn.ts';
 import { Watch } from './watch.ts';
 

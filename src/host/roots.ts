@@ -20,6 +20,7 @@ import { fromBase64, fromUtf8, toBase64, toUtf8 } from '../kernel/bytes.ts';
 import { type Clock, DAY_MS } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
+import { rootsLocked } from '../kernel/roots-locked.ts';
 import { Secret } from '../kernel/secret.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import {
@@ -382,14 +383,6 @@ export class Roots {
 
 const DRAFT_PREFIX = '.new-';
 const NAME = /^[a-z][a-z0-9-]{0,31}$/;
-
-export function rootsLocked(): Refused {
-  return new Refused(
-    'RootsLocked',
-    '[ROOTS_LOCKED] Keyark runs but its roots are locked, so no HSM can start. Unlock: `keyark unlock`; ' +
-      'for unattended starts: a systemd credential named keyark-roots. Applications wait; nothing is lost.',
-  );
-}
 
 function rootsLost(folder: string, file: string): Failed {
   return new Failed(

@@ -6,6 +6,7 @@ import type { Fleet, FleetStatus } from '../fleet/fleet.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId } from '../kernel/ids.ts';
+import { rootsLocked } from '../kernel/roots-locked.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import { survival } from './survival.ts';
 
@@ -78,6 +79,7 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
       unprovenClusters: live.filter(({ hasUnprovenChanges }) => hasUnprovenChanges).length,
       isVaultOnOtherDevice: deviceOf(deps.places.vault) !== deviceOf(deps.places.hsms),
       areRootsSealed: !host.isEvaluation,
+      areRootsLocked: host.areRootsLocked,
     }).map(({ loss, isSurvived, why }) => ({ Loss: loss, IsSurvived: isSurvived, Why: why })),
   };
 }
@@ -108,12 +110,14 @@ async function clusterDoor(
   scope: Scope,
   clusterId: ClusterId,
 ): Promise<Awaited<ReturnType<NativeFacts['clusterDoor']>>> {
-  const { makerRoot } = await deps.fleet.status();
+  const { makerRoot, areRootsLocked } = await deps.fleet.status();
   return deps.catalog.read((reader) => {
     const cluster = reader.cluster(clusterId);
     if (cluster?.account !== scope.account || cluster.region !== scope.region) {
       throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
     }
+    // Nobody is behind the door; whoever knocks hears why at once.
+    if (areRootsLocked) throw rootsLocked();
     const { trustAnchor } = cluster.certificates;
     return {
       clusterId,
