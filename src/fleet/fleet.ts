@@ -90,6 +90,8 @@ export interface Fleet {
   discard(hsmId: HsmId): Promise<void>;
   /** `maker` and `owner` name other sets of roots than the default, for rehearsing refusals. */
   drill(roots?: { maker?: string; owner?: string }): Promise<DrillHsm>;
+  /** Leads the cluster's doors to this HSM, until the host starts anew. */
+  prefer(clusterId: ClusterId, hsmId: HsmId): Promise<void>;
   /** The listener is told at once of every HSM that is up already. */
   onEvent(listener: (event: FleetEvent) => void): void;
 }

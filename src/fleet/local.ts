@@ -130,6 +130,10 @@ export class LocalFleet implements Fleet, AsyncDisposable {
     return typeof port === 'number' ? { port } : {};
   }
 
+  async prefer(clusterId: ClusterId, hsmId: HsmId): Promise<void> {
+    await this.door({ clusterId, hsmId });
+  }
+
   onEvent(listener: (event: FleetEvent) => void): void {
     this.#listeners.push(listener);
     // HSMs may be up before anybody listens.

@@ -315,7 +315,9 @@ export class Host {
     const preferred = this.#kept.get(this.#preferred.get(clusterId) ?? NOBODY)?.watch.current;
     if (preferred !== undefined) return preferred;
     const sisters = [...this.#kept.values()].filter(({ meta }) => meta.clusterId === clusterId);
-    return sisters.map(({ watch }) => watch.current).find((hsm) => hsm !== undefined);
+    return sisters
+      .map(({ watch }) => watch.current)
+      .find((hsm) => hsm !== undefined && hsm.hello.lifecycle !== 'ERROR');
   }
 
   async #zeroise({ meta, watch }: Kept): Promise<void> {

@@ -36,6 +36,7 @@ interface ClusterStatus {
   readonly keysProven: number;
   readonly hasUnprovenChanges: boolean;
   readonly nextBackupAt: number | null;
+  readonly notActive: readonly JsonObject[];
 }
 
 export function createStatus(deps: StatusDeps): NativeFacts & {
@@ -72,6 +73,7 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
       KeysProven: cluster.keysProven,
       HasUnprovenChanges: cluster.hasUnprovenChanges,
       NextBackupAt: seconds(cluster.nextBackupAt),
+      NotActive: cluster.notActive,
     })),
     Survival: survival({
       liveClusters: live.length,
@@ -100,6 +102,14 @@ function clusterStatuses(catalog: Catalog, scope: Scope): readonly ClusterStatus
           keysProven: newest?.proof.statement.opened.counts.keys ?? 0,
           hasUnprovenChanges: (cluster.newestChange?.generation ?? -1) > provenGeneration,
           nextBackupAt: cluster.nextBackupAt ?? null,
+          notActive: reader
+            .hsmsOf(cluster.id)
+            .filter(({ state }) => state !== 'ACTIVE')
+            .map(({ id, state, stateMessage }) => ({
+              HsmId: id,
+              State: state,
+              StateMessage: stateMessage,
+            })),
         };
       }),
   );
@@ -111,27 +121,32 @@ async function clusterDoor(
   clusterId: ClusterId,
 ): Promise<Awaited<ReturnType<NativeFacts['clusterDoor']>>> {
   const { makerRoot, areRootsLocked } = await deps.fleet.status();
-  return deps.catalog.read((reader) => {
-    const cluster = reader.cluster(clusterId);
-    if (cluster?.account !== scope.account || cluster.region !== scope.region) {
+  const { cluster, hsms } = deps.catalog.read((reader) => {
+    const row = reader.cluster(clusterId);
+    if (row?.account !== scope.account || row.region !== scope.region) {
       throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
     }
-    // Nobody is behind the door; whoever knocks hears why at once.
-    if (areRootsLocked) throw rootsLocked();
-    const { trustAnchor } = cluster.certificates;
-    return {
-      clusterId,
-      state: cluster.state,
-      makerRoot,
-      ...(trustAnchor === undefined ? {} : { trustAnchor }),
-      hsms: reader.hsmsOf(clusterId).map((hsm) => ({
-        hsmId: hsm.id,
-        state: hsm.state,
-        takesWrites: hsm.takesWrites,
-        officers: { path: deps.officersDoor(clusterId) },
-      })),
-    };
+    return { cluster: row, hsms: reader.hsmsOf(clusterId) };
   });
+  // Nobody is behind the door; whoever knocks hears why at once.
+  if (areRootsLocked) throw rootsLocked();
+  const serving = hsms.filter(({ state }) => state === 'ACTIVE');
+  const first = serving.find(({ takesWrites }) => takesWrites) ?? serving[0];
+  // A host that was started again does not know any more whom its doors lead to.
+  if (first !== undefined) await deps.fleet.prefer(clusterId, first.id);
+  const { trustAnchor } = cluster.certificates;
+  return {
+    clusterId,
+    state: cluster.state,
+    makerRoot,
+    ...(trustAnchor === undefined ? {} : { trustAnchor }),
+    hsms: hsms.map((hsm) => ({
+      hsmId: hsm.id,
+      state: hsm.state,
+      takesWrites: hsm.takesWrites,
+      officers: { path: deps.officersDoor(clusterId) },
+    })),
+  };
 }
 
 function catalogReadiness({ catalog }: StatusDeps): { part: string; problem?: string } {

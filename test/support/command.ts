@@ -26,6 +26,7 @@ export interface Running extends AsyncDisposable {
   readonly pid: number;
   readonly ended: Promise<Outcome>;
   stdout(): string;
+  stderr(): string;
   /** Resolves when stdout holds `text`; fails when the command ends before. */
   says(text: string): Promise<void>;
   end(signal?: NodeJS.Signals): Promise<Outcome>;
@@ -59,6 +60,7 @@ export function start(args: readonly string[], { env = {}, input = '' }: RunOpti
     pid: child.pid ?? -1,
     ended,
     stdout: () => stdout,
+    stderr: () => stderr,
     says: async (text) => {
       const deadline = performance.now() + START_MS;
       while (!stdout.includes(text)) {

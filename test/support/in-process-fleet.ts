@@ -114,6 +114,14 @@ export class InProcessFleet implements Fleet {
     return [...this.#units.keys()].map((hsmId) => ({ hsmId, isRunning: true }));
   }
 
+  /** Which HSM each cluster's doors lead to. */
+  readonly preferred = new Map<ClusterId, HsmId>();
+
+  async prefer(clusterId: ClusterId, hsmId: HsmId): Promise<void> {
+    this.#parts.before?.('fleet.prefer');
+    this.preferred.set(clusterId, hsmId);
+  }
+
   async discard(hsmId: HsmId): Promise<void> {
     this.#parts.before?.('fleet.discard');
     this.#units.delete(hsmId);

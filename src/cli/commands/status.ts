@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { EpochMs, JsonObject } from '../../kernel/types.ts';
 import { type Context, clientOf, hasOption, withData, withJson } from '../context.ts';
-import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
+import { listOf, numberOf, objectOf, optionalText, optionalTime, textOf } from '../json.ts';
 import { ago, duration, tableLines } from '../print.ts';
 
 export function addStatus(program: Command, context: Context): void {
@@ -28,10 +28,19 @@ export function statusLines(status: JsonObject, now: EpochMs): readonly string[]
   const head = ['cluster', 'state', 'HSMs', 'proven keys', 'newest proven', 'next by schedule'];
   return [
     ...(clusters.length === 0 ? ['No cluster yet.'] : tableLines(head, clusters)),
+    ...listOf(status, 'Clusters').flatMap(notActiveLines),
     '',
     ...survivalLines(status),
     ...rootsLines(status),
   ];
+}
+
+/** HSMs that do not serve, and why, in words that the service keeps with them. */
+function notActiveLines(cluster: JsonObject): readonly string[] {
+  return listOf(cluster, 'NotActive').map((hsm) => {
+    const why = optionalText(hsm, 'StateMessage');
+    return `  ${textOf(hsm, 'HsmId')} is ${textOf(hsm, 'State')}${why === undefined ? '' : `: ${why}`}`;
+  });
 }
 
 export function survivalLines(status: JsonObject): readonly string[] {

@@ -35,7 +35,9 @@ async function up(context: Context, config: Config, file: string | undefined): P
   const stop = (): void => service.stop();
   process.on('SIGTERM', stop).on('SIGINT', stop);
   try {
-    await Promise.race([greet(context, config, before, service), service.ended]);
+    context.print.progress('starting the service …');
+    const client = await clientOf(service, { config, context, before });
+    await Promise.race([greet({ context, config, client, service }), service.ended]);
   } catch (cause) {
     service.releaseLog();
     // A service that ended by itself has said why; what we missed from it is no second problem.
@@ -48,16 +50,40 @@ async function up(context: Context, config: Config, file: string | undefined): P
   return await service.ended;
 }
 
-/** Waits for the service, makes what is missing, prints the first screen. */
-async function greet(
-  context: Context,
-  config: Config,
-  before: string | undefined,
-  service: ServiceProcess,
-): Promise<void> {
+interface GreetParts {
+  readonly context: Context;
+  readonly config: Config;
+  readonly client: Client;
+  readonly service: ServiceProcess;
+}
+
+/** What is wrong with the ready-made cluster is no reason to end a service that may have to restore it. */
+async function greet(parts: GreetParts): Promise<void> {
+  const { context, config, service } = parts;
+  try {
+    await introduce(parts);
+  } catch (cause) {
+    if (service.isEnding()) throw cause;
+    service.releaseLog();
+    const why = cause instanceof Error ? cause.message : String(cause);
+    for (const line of notReady(why, config, parts.client)) context.print.note(line);
+  }
+}
+
+function notReady(why: string, { data, home }: Config, { endpoint }: Client): readonly string[] {
+  return [
+    `[NOT_READY] ${why}`,
+    `Keyark runs all the same: ${endpoint.url.origin}, data in ${data}; the cluster "${home.name}" was left as it is.`,
+    `  what is wrong         keyark status --data ${data}`,
+    `  what can be restored  keyark backup list --data ${data}`,
+    `  onto a new HSM        keyark aws --data ${data} cloudhsmv2 create-hsm --cluster-id … --availability-zone ${endpoint.region}a`,
+    'Stop with Ctrl-C.',
+  ];
+}
+
+/** Makes what is missing, prints the first screen. */
+async function introduce({ context, config, client, service }: GreetParts): Promise<void> {
   const { signal } = service;
-  context.print.progress('starting the service …');
-  const client = await clientOf(service, { config, context, before });
   const status = await client.own('GetStatus');
   if (isLocked(status)) {
     context.print.note(
