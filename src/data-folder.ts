@@ -4,15 +4,38 @@
  * Run by root it belongs to root with the sticky bit, so that the control plane can write its own files
  * beside the host's folder but can never replace that.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Clock, isoTime } from './kernel/clock.ts';
 import { Failed, Refused } from './kernel/errors.ts';
 import type { EpochMs } from './kernel/types.ts';
 
-/** Written by this program. A newer one is refused; there is no older one yet to upgrade from. */
-export const DATA_VERSION = 1;
+/**
+ * `STEPS[n - 1]` brings a folder of version n to n + 1. A released step is never edited, and each is safe to
+ * repeat: the power may go after it and before the new version is written. Rows have steps of their own, in
+ * `catalog/schema.ts`.
+ */
+const STEPS: readonly Step[] = [];
+export type Step = (folder: string) => void;
+
+/** Written by this program. A newer one is refused, an older one walks up through the steps. */
+export const DATA_VERSION = STEPS.length + 1;
+
+const MARKER = 'keyark.json';
+/** Where one of these is, somebody's data is. */
+const CONTENTS = ['host', 'catalog', 'access', 'vault', 'kms'];
 
 export interface Owner {
   readonly uid: number;
@@ -31,15 +54,17 @@ interface Marker {
 }
 
 /**
- * @param controlPlane whom the control plane's files belong to; undefined when nobody changes user.
- * @throws Refused `Conflict` when another process uses the folder, `WrongState` for a newer version.
+ * @param options.controlPlane whom its files belong to; undefined when nobody changes user.
+ * @throws Refused `Conflict` when another process uses the folder, `WrongState` for a newer version;
+ *   Failed `START` for a folder that does not say its version. Nothing is touched then.
  */
 export function openDataFolder(
   path: string,
-  options: { clock: Clock; pid: number; controlPlane?: Owner },
+  options: { clock: Clock; pid: number; controlPlane?: Owner; steps?: readonly Step[] },
 ): DataFolder {
-  const { controlPlane } = options;
+  const { controlPlane, steps = STEPS } = options;
   mkdirSync(path, { recursive: true, mode: 0o700 });
+  markerIn(path, steps);
   if (controlPlane !== undefined) {
     chownSync(path, 0, controlPlane.gid);
     chmodSync(path, 0o1771);
@@ -48,8 +73,13 @@ export function openDataFolder(
     if (controlPlane !== undefined) chownSync(file, controlPlane.uid, controlPlane.gid);
     return file;
   };
-  checkVersion(path, options.clock, own);
   const lock = takeLock(path, options, own);
+  try {
+    bringUp(path, { steps, clock: options.clock, own });
+  } catch (cause) {
+    lock.close();
+    throw cause;
+  }
   return {
     path,
     folder(name) {
@@ -64,37 +94,77 @@ export function openDataFolder(
   };
 }
 
-function checkVersion(path: string, clock: Clock, own: (file: string) => string): void {
-  const file = join(path, 'keyark.json');
-  if (!existsSync(file)) {
-    const marker: Marker = { version: DATA_VERSION, createdAt: isoTime(clock.now()) };
-    writeFileSync(file, `${JSON.stringify(marker)}\n`, { mode: 0o644, flush: true });
-    own(file);
+/** Under the lock: from nothing, or from whatever version it is, to this program's. */
+function bringUp(
+  path: string,
+  given: { steps: readonly Step[]; clock: Clock; own: (file: string) => string },
+): void {
+  const { steps, clock, own } = given;
+  const newest = steps.length + 1;
+  const found = markerIn(path, steps);
+  if (found === undefined) {
+    writeMarker(path, { version: newest, createdAt: isoTime(clock.now()) }, own);
     return;
   }
-  const version = versionIn(file);
-  if (version > DATA_VERSION) {
-    throw new Refused(
-      'WrongState',
-      `[NEWER_DATA] ${path} was written by a newer Keyark (data version ${version}; this one knows ${DATA_VERSION}). Nothing was touched. Start it with the version that wrote it.`,
-    );
+  for (let { version } = found; version < newest; version += 1) {
+    steps[version - 1]?.(path);
+    writeMarker(path, { ...found, version: version + 1 }, own);
   }
 }
 
-/** @throws Failed `START` for a file that is not ours. */
-function versionIn(file: string): number {
-  try {
-    const marker: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    const version =
-      typeof marker === 'object' && marker !== null && 'version' in marker ? marker.version : null;
-    if (Number.isSafeInteger(version)) return Number(version);
-  } catch {
-    // Said below, in words that help: what JSON.parse says does not.
+/**
+ * Undefined for an unborn folder: without a version, or with an empty file that a power cut left, and
+ * without data.
+ */
+function markerIn(path: string, steps: readonly Step[]): Marker | undefined {
+  const file = join(path, MARKER);
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  if (text === '' && !CONTENTS.some((name) => existsSync(join(path, name)))) return undefined;
+  const marker = parseMarker(text);
+  if (marker === undefined) {
+    throw new Failed(
+      'START',
+      `${file} is damaged: it does not say which version wrote this folder. Nothing was touched. Put it back from your copy of the folder.`,
+    );
   }
-  throw new Failed(
-    'START',
-    `${file} is damaged: it does not say which version wrote this folder. Nothing was touched.`,
-  );
+  const newest = steps.length + 1;
+  if (marker.version > newest) {
+    throw new Refused(
+      'WrongState',
+      `[NEWER_DATA] ${path} was written by a newer Keyark (data version ${marker.version}; this one knows ${newest}). Nothing was touched. Start it with the version that wrote it.`,
+    );
+  }
+  return marker;
+}
+
+function parseMarker(text: string): Marker | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // The caller says it in words that help: what JSON.parse says does not.
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || !('version' in value)) return undefined;
+  const { version } = value;
+  const createdAt = 'createdAt' in value ? String(value.createdAt) : '';
+  return typeof version === 'number' && Number.isSafeInteger(version) && version >= 1
+    ? { version, createdAt }
+    : undefined;
+}
+
+/** Whole or not at all: content first, then the name, then the folder. */
+function writeMarker(path: string, marker: Marker, own: (file: string) => string): void {
+  const file = join(path, MARKER);
+  const draft = `${file}.new`;
+  writeFileSync(draft, `${JSON.stringify(marker)}\n`, { mode: 0o644, flush: true });
+  renameSync(own(draft), file);
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
 }
 
 /** An exclusive SQLite transaction is a lock that the kernel releases when the process dies. */
