@@ -7,7 +7,7 @@ import { type Config, settingNames } from '../../config.ts';
 import type { Client } from '../client.ts';
 import { type Context, configOf, withSettings } from '../context.ts';
 import { CustomerFolder } from '../customer.ts';
-import { addToEnvironment, environmentMark } from '../environment.ts';
+import { addToEnvironment, environmentMark, removeEnvironment } from '../environment.ts';
 import { firstScreen } from '../first-screen.ts';
 import { makeReady } from '../ready-made.ts';
 import { clientOf, type ServiceProcess, startServiceProcess } from '../service-process.ts';
@@ -34,10 +34,14 @@ async function up(context: Context, config: Config, file: string | undefined): P
   const service = startServiceProcess(config, context, { isLogHeld, file });
   const stop = (): void => service.stop();
   process.on('SIGTERM', stop).on('SIGINT', stop);
+  let mark: string | undefined;
+  const onWritten = (written: string | undefined): void => {
+    mark = written;
+  };
   try {
     context.print.progress('starting the service …');
     const client = await clientOf(service, { config, context, before });
-    await Promise.race([greet({ context, config, client, service }), service.ended]);
+    await Promise.race([greet({ context, config, client, service, onWritten }), service.ended]);
   } catch (cause) {
     service.releaseLog();
     // A service that ended by itself has said why; what we missed from it is no second problem.
@@ -47,7 +51,9 @@ async function up(context: Context, config: Config, file: string | undefined): P
     await service.ended;
     throw cause;
   }
-  return await service.ended;
+  const code = await service.ended;
+  await removeEnvironment(config.data, mark);
+  return code;
 }
 
 interface GreetParts {
@@ -55,6 +61,8 @@ interface GreetParts {
   readonly config: Config;
   readonly client: Client;
   readonly service: ServiceProcess;
+  /** Told the mark of `DATA/env` once it is this process's. */
+  readonly onWritten: (mark: string | undefined) => void;
 }
 
 /** What is wrong with the ready-made cluster is no reason to end a service that may have to restore it. */
@@ -82,7 +90,13 @@ function notReady(why: string, { data, home }: Config, { endpoint }: Client): re
 }
 
 /** Makes what is missing, prints the first screen. */
-async function introduce({ context, config, client, service }: GreetParts): Promise<void> {
+async function introduce({
+  context,
+  config,
+  client,
+  service,
+  onWritten,
+}: GreetParts): Promise<void> {
   const { signal } = service;
   const status = await client.own('GetStatus');
   if (isLocked(status)) {
@@ -97,13 +111,11 @@ async function introduce({ context, config, client, service }: GreetParts): Prom
   }
   const customer = new CustomerFolder({ ...context, data: config.data, name: config.home.name });
   const made = await makeReady({ client, customer, context, home: config.home, signal });
-  await addToEnvironment(
-    config.data,
-    new Map([
-      ['KEYARK_CLUSTER_ID', made.clusterId],
-      ['KEYARK_PIN', made.pin],
-    ]),
-  );
+  const added = new Map([
+    ['KEYARK_CLUSTER_ID', made.clusterId],
+    ['KEYARK_PIN', made.pin],
+  ]);
+  onWritten(await addToEnvironment(config.data, added));
   const lines = await firstScreen({ context, client, config, customer, made });
   for (const line of lines) context.print.line(line);
 }
