@@ -100,7 +100,6 @@ function keeperOf(catalog: Catalog, clock: FakeClock): Keeper {
     > as Backups,
     background: new Background(() => {}),
     policy: { ...DEFAULT_SCHEDULE, atOnce: 64 },
-    onProven: async () => {},
     onIdle: () => {},
     onMinute: () => {},
   });

@@ -106,7 +106,6 @@ async function simulate(catalog: Catalog): Promise<Week> {
       clock,
       background: new Background(() => {}),
       policy: DEFAULT_SCHEDULE,
-      onProven: async () => {},
       onIdle: () => {},
       onMinute: () => {},
     });

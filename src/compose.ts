@@ -22,6 +22,7 @@ import { retryDeletions } from './clusters/delete-hsm.ts';
 import type { ClusterDeps } from './clusters/deps.ts';
 import { feedFollowers } from './clusters/feed.ts';
 import { handleFleetEvent } from './clusters/hsm-events.ts';
+import { noteLockedRoots } from './clusters/locked-roots.ts';
 import type { Quotas } from './clusters/quotas.ts';
 import { recoverClusters } from './clusters/recover.ts';
 import { retryRestores } from './clusters/restore-recover.ts';
@@ -150,6 +151,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     turns: new Serial(),
     quotas: config.quotas,
   };
+  backups.onProven(({ clusterId }) => feedFollowers(clusterDeps, clusterId));
   const clusters = createClusters(clusterDeps);
   const restores = createRestores({ ...clusterDeps, undoMs: config.restoreUndoMs });
   const keeper = new Keeper({
@@ -158,13 +160,13 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     clock,
     background,
     policy: config.schedule,
-    onProven: (backup) => feedFollowers(clusterDeps, backup),
     onIdle: () => {
       const drill = drills.next();
       if (drill !== undefined) background.run('drill', drill);
     },
     onMinute: () => {
       retryDeletions(clusterDeps);
+      background.run('locked roots', () => noteLockedRoots(clusterDeps));
       retryRestores(clusterDeps);
       background.run('copies', () => backups.copyDue());
       deadlines.look();
@@ -229,6 +231,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   fleet.onEvent((event) =>
     handleFleetEvent(clusterDeps, event, (id, generation) => keeper.noteChange(id, generation)),
   );
+  await noteLockedRoots(clusterDeps);
   recoverClusters(clusterDeps);
   const stop = new AbortController();
   background.run('keeper', () => keeper.run(stop.signal));

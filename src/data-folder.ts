@@ -4,15 +4,38 @@
  * Run by root it belongs to root with the sticky bit, so that the control plane can write its own files
  * beside the host's folder but can never replace that.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Clock, isoTime } from './kernel/clock.ts';
 import { Failed, Refused } from './kernel/errors.ts';
 import type { EpochMs } from './kernel/types.ts';
 
-/** Written by this program. A newer one is refused; there is no older one yet to upgrade from. */
-export const DATA_VERSION = 1;
+/**
+ * `STEPS[n - 1]` brings a folder of version n to n + 1. A released step is never edited, and each is safe to
+ * repeat: the power may go after it and before the new version is written. Rows have steps of their own, in
+ * `catalog/schema.ts`.
+ */
+const STEPS: readonly Step[] = [];
+export type Step = (folder: string) => void;
+
+/** Written by this program. A newer one is refused, an older one walks up through the steps. */
+export const DATA_VERSION = STEPS.length + 1;
+
+const MARKER = 'keyark.json';
+/** Where one of these is, somebody's data is. */
+const CONTENTS = ['host', 'catalog', 'access', 'vault', 'kms'];
 
 export interface Owner {
   readonly uid: number;
@@ -29,27 +52,33 @@ export interface DataFolder extends Disposable {
 
 interface Marker {
   readonly version: number;
-  readonly createdAt?: string;
+  readonly createdAt: string;
   /** Present and true, or absent: a folder is never unmarked. */
   readonly rehearsal?: true;
 }
 
-/** What a folder has in it once a service ran on it, whatever became of its marker. */
-const TRACES = ['catalog', 'access', 'vault', 'kms', 'host'];
-
 /**
- * @param controlPlane whom the control plane's files belong to; undefined when nobody changes user.
- * @param isRehearsal asks for a rehearsal's folder: a new one becomes one, an old one must be one. Without
- *   it a folder is what it was made as.
- * @throws Refused `Conflict` when another process uses the folder, `WrongState` for a newer version or
- *   `[NOT_A_REHEARSAL]`.
+ * @param options.controlPlane whom its files belong to; undefined when nobody changes user.
+ * @param options.isRehearsal asks for a rehearsal's folder: a new one becomes one, an old one must be one.
+ *   Without it a folder is what it was made as.
+ * @throws Refused `InUse` when another process uses the folder, `WrongState` for a newer version or
+ *   `[NOT_A_REHEARSAL]`;
+ *   Failed `START` for a folder that does not say its version. Nothing is touched then.
  */
 export function openDataFolder(
   path: string,
-  options: { clock: Clock; pid: number; controlPlane?: Owner; isRehearsal?: boolean },
+  options: {
+    clock: Clock;
+    pid: number;
+    controlPlane?: Owner;
+    isRehearsal?: boolean;
+    steps?: readonly Step[];
+  },
 ): DataFolder {
-  const { controlPlane, isRehearsal: isAskedFor = false } = options;
+  const { controlPlane, isRehearsal: isAskedFor = false, steps = STEPS } = options;
   mkdirSync(path, { recursive: true, mode: 0o700 });
+  const before = markerIn(path, steps);
+  if (isAskedFor && before !== undefined && before.rehearsal !== true) throw notARehearsal(path);
   if (controlPlane !== undefined) {
     chownSync(path, 0, controlPlane.gid);
     chmodSync(path, 0o1771);
@@ -58,13 +87,17 @@ export function openDataFolder(
     if (controlPlane !== undefined) chownSync(file, controlPlane.uid, controlPlane.gid);
     return file;
   };
-  const marker = readMarker(path) ?? createMarker(path, options.clock, isAskedFor, own);
-  const isRehearsal = marker.rehearsal === true;
-  if (isAskedFor && !isRehearsal) throw notARehearsal(path);
   const lock = takeLock(path, options, own);
+  let marker: Marker;
+  try {
+    marker = bringUp(path, { steps, clock: options.clock, isRehearsal: isAskedFor, own });
+  } catch (cause) {
+    lock.close();
+    throw cause;
+  }
   return {
     path,
-    isRehearsal,
+    isRehearsal: marker.rehearsal === true,
     folder(name) {
       const folder = join(path, name);
       if (!existsSync(folder)) {
@@ -77,37 +110,33 @@ export function openDataFolder(
   };
 }
 
-/** Undefined for a new folder. @throws Refused for a newer version; Failed `START` for a damaged file. */
-function readMarker(path: string): Marker | undefined {
-  const file = join(path, 'keyark.json');
-  if (!existsSync(file)) return undefined;
-  const marker = markerIn(file);
-  if (marker.version > DATA_VERSION) {
-    throw new Refused(
-      'WrongState',
-      `[NEWER_DATA] ${path} was written by a newer Keyark (data version ${marker.version}; this one knows ${DATA_VERSION}). Nothing was touched. Start it with the version that wrote it.`,
-    );
-  }
-  return marker;
-}
-
-function createMarker(
+/** Under the lock: from nothing, or from whatever version it is, to this program's. */
+function bringUp(
   path: string,
-  clock: Clock,
-  isRehearsal: boolean,
-  own: (file: string) => string,
+  given: {
+    steps: readonly Step[];
+    clock: Clock;
+    isRehearsal: boolean;
+    own: (file: string) => string;
+  },
 ): Marker {
-  // A folder that only lost its marker may hold keys that matter.
-  if (isRehearsal && TRACES.some((name) => existsSync(join(path, name)))) throw notARehearsal(path);
-  const marker: Marker = {
-    version: DATA_VERSION,
-    createdAt: isoTime(clock.now()),
-    ...(isRehearsal ? { rehearsal: true } : {}),
-  };
-  const file = join(path, 'keyark.json');
-  writeFileSync(file, `${JSON.stringify(marker)}\n`, { mode: 0o644, flush: true });
-  own(file);
-  return marker;
+  const { steps, clock, isRehearsal, own } = given;
+  const newest = steps.length + 1;
+  const found = markerIn(path, steps);
+  if (found === undefined) {
+    const marker: Marker = {
+      version: newest,
+      createdAt: isoTime(clock.now()),
+      ...(isRehearsal ? { rehearsal: true } : {}),
+    };
+    writeMarker(path, marker, own);
+    return marker;
+  }
+  for (let { version } = found; version < newest; version += 1) {
+    steps[version - 1]?.(path);
+    writeMarker(path, { ...found, version: version + 1 }, own);
+  }
+  return { ...found, version: newest };
 }
 
 const notARehearsal = (path: string): Refused =>
@@ -116,25 +145,61 @@ const notARehearsal = (path: string): Refused =>
     `[NOT_A_REHEARSAL] ${path} was made without --rehearsal, which cannot be changed. Nothing was touched. Give --data with a new folder.`,
   );
 
-/** @throws Failed `START` for a file that is not ours. */
-function markerIn(file: string): Marker {
-  try {
-    const marker: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    if (typeof marker === 'object' && marker !== null && 'version' in marker) {
-      const { version } = marker;
-      const rehearsal = 'rehearsal' in marker ? marker.rehearsal : undefined;
-      const isOurs = rehearsal === undefined || rehearsal === true;
-      if (typeof version === 'number' && Number.isSafeInteger(version) && isOurs) {
-        return { version, ...(rehearsal === true ? { rehearsal } : {}) };
-      }
-    }
-  } catch {
-    // Said below, in words that help: what JSON.parse says does not.
+/**
+ * Undefined for an unborn folder: without a version, or with an empty file that a power cut left, and
+ * without data.
+ */
+function markerIn(path: string, steps: readonly Step[]): Marker | undefined {
+  const file = join(path, MARKER);
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  if (text === '' && !CONTENTS.some((name) => existsSync(join(path, name)))) return undefined;
+  const marker = parseMarker(text);
+  if (marker === undefined) {
+    throw new Failed(
+      'START',
+      `${file} is damaged: it does not say which version wrote this folder. Nothing was touched. Put it back from your copy of the folder.`,
+    );
   }
-  throw new Failed(
-    'START',
-    `${file} is damaged: it does not say which version wrote this folder. Nothing was touched.`,
-  );
+  const newest = steps.length + 1;
+  if (marker.version > newest) {
+    throw new Refused(
+      'WrongState',
+      `[NEWER_DATA] ${path} was written by a newer Keyark (data version ${marker.version}; this one knows ${newest}). Nothing was touched. Start it with the version that wrote it.`,
+    );
+  }
+  return marker;
+}
+
+function parseMarker(text: string): Marker | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // The caller says it in words that help: what JSON.parse says does not.
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || !('version' in value)) return undefined;
+  const { version } = value;
+  const createdAt = 'createdAt' in value ? String(value.createdAt) : '';
+  const rehearsal = 'rehearsal' in value ? value.rehearsal : undefined;
+  const isOurs = rehearsal === undefined || rehearsal === true;
+  return isOurs && typeof version === 'number' && Number.isSafeInteger(version) && version >= 1
+    ? { version, createdAt, ...(rehearsal === true ? { rehearsal } : {}) }
+    : undefined;
+}
+
+/** Whole or not at all: content first, then the name, then the folder. */
+function writeMarker(path: string, marker: Marker, own: (file: string) => string): void {
+  const file = join(path, MARKER);
+  const draft = `${file}.new`;
+  writeFileSync(draft, `${JSON.stringify(marker)}\n`, { mode: 0o644, flush: true });
+  renameSync(own(draft), file);
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
 }
 
 /** An exclusive SQLite transaction is a lock that the kernel releases when the process dies. */

@@ -4,7 +4,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { composeService, type Service, type ServiceConfig } from './compose.ts';
@@ -167,7 +167,13 @@ async function writeEnvironment(
 
 /** Nobody shall find an endpoint that does not answer. */
 async function forgetEnvironment(folder: string): Promise<void> {
-  await rm(join(folder, 'env'), { force: true });
+  try {
+    await unlink(join(folder, 'env'));
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    // Gone already; or `keyark up` run by root has made it root's, for the password in it, and takes it away.
+    if (code !== 'ENOENT' && code !== 'EPERM') throw cause;
+  }
 }
 
 /** Every further signal is heard and changes nothing: an orderly end is not cut short by impatience. */

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { DATA_VERSION, openDataFolder } from '../src/data-folder.ts';
+import { DATA_VERSION, openDataFolder, type Step } from '../src/data-folder.ts';
 import { systemClock } from '../src/kernel/clock.ts';
 import { temporaryFolder } from './support/service.ts';
 
@@ -26,15 +26,69 @@ test('a folder that a newer version wrote is refused, and nothing in it is touch
   assert.deepEqual(readdirSync(path).sort(), before);
 });
 
-test('a folder whose version cannot be read is refused with a sentence', async () => {
+test('a folder whose version cannot be read is refused with a sentence, and nothing is touched', async () => {
+  await using temp = await temporaryFolder();
+  const path = join(temp.path, 'data');
+  {
+    using data = open(path);
+    data.folder('catalog');
+  }
+  const texts = ['', 'not json', '{"version":"one"}', '[]', '{"version":0}', '{"version":-1}'];
+  for (const text of texts) {
+    writeFileSync(join(path, 'keyark.json'), text);
+    const before = readdirSync(path).sort();
+    assert.throws(() => open(path), { code: 'START', message: /keyark\.json.*damaged/ }, text);
+    assert.equal(readFileSync(join(path, 'keyark.json'), 'utf8'), text);
+    assert.deepEqual(readdirSync(path).sort(), before);
+  }
+  rmSync(join(path, 'keyark.json'));
+  assert.throws(() => open(path), { code: 'START' });
+});
+
+test('an empty version that a power cut left in an unborn folder is no damage', async () => {
   await using temp = await temporaryFolder();
   const path = join(temp.path, 'data');
   open(path)[Symbol.dispose]();
-  for (const text of ['', 'not json', '{"version":"one"}', '[]']) {
-    writeFileSync(join(path, 'keyark.json'), text);
-    assert.throws(() => open(path), { code: 'START', message: /keyark\.json.*damaged/ });
-  }
+  writeFileSync(join(path, 'keyark.json'), '');
+  open(path)[Symbol.dispose]();
+  assert.equal(versionOf(path), DATA_VERSION);
 });
+
+test('a folder of an older version walks up step by step, under the lock, and over a crash', async () => {
+  await using temp = await temporaryFolder();
+  const path = join(temp.path, 'data');
+  open(path)[Symbol.dispose]();
+  const { createdAt } = markerOf(path);
+  const walked: string[] = [];
+  let isPowerGone = true;
+  const steps: readonly Step[] = [
+    (folder) => {
+      walked.push('1 to 2');
+      // The lock, not this look at the version, is what keeps a second one out meanwhile.
+      assert.throws(() => openDataFolder(folder, { clock, pid: 1, steps }), { code: 'Conflict' });
+    },
+    () => {
+      walked.push('2 to 3');
+      if (isPowerGone) throw new Error('the power went');
+    },
+  ];
+  const later = () => openDataFolder(path, { clock, pid: process.pid, steps });
+  assert.throws(later, /the power went/);
+  assert.equal(versionOf(path), 2);
+  isPowerGone = false;
+  later()[Symbol.dispose]();
+  assert.deepEqual(markerOf(path), { version: 3, createdAt });
+  later()[Symbol.dispose]();
+  assert.deepEqual(walked, ['1 to 2', '2 to 3', '2 to 3']);
+  assert.throws(() => open(path), { code: 'WrongState', message: /NEWER_DATA/ });
+});
+
+const markerOf = (path: string) =>
+  JSON.parse(readFileSync(join(path, 'keyark.json'), 'utf8')) as {
+    version: number;
+    createdAt: string;
+  };
+const versionOf = (path: string): number => markerOf(path).version;
 
 test('a folder in use is refused, and free again when its process was killed', async () => {
   await using temp = await temporaryFolder();

@@ -33,7 +33,7 @@ const AWS_PREFIX = 'BaldrApiService.';
 const NATIVE_PREFIX = 'KeyarkService.';
 
 export interface CallParts {
-  readonly clusters: Faces['clusters'];
+  readonly clusters: Faces['clusters'] & NativeFaces['clusters'];
   readonly backups: Faces['backups'] & NativeFaces['backups'];
   readonly restores: NativeFaces['restores'];
   readonly sharing: Faces['sharing'] & NativeFaces['sharing'];

@@ -5,15 +5,23 @@
 import type { Caller } from '../access/caller.ts';
 import type { Backups } from '../backups/backups.ts';
 import type { Scope } from '../catalog/catalog.ts';
+import type { Clusters } from '../clusters/clusters.ts';
 import { Refused } from '../kernel/errors.ts';
-import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
+import { type ClusterId, parseBackupId, parseClusterId, parseHsmId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import { RESTORE_NATIVE, RESTORE_OPERATIONS, type RestoreFaces } from './native-restore.ts';
 import { RETENTION, RETENTION_OPERATIONS, type TimeFacts } from './native-retention.ts';
 import { SCHEDULE, SCHEDULE_OPERATIONS, type ScheduleFacts } from './native-schedule.ts';
 import { SHARING, SHARING_OPERATIONS, type SharingFaces } from './native-sharing.ts';
 import { renderBackup } from './render.ts';
-import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
+import {
+  backupId,
+  clusterId,
+  hsmId,
+  type OperationShape,
+  type Shape,
+  type ValueOf,
+} from './shapes.ts';
 
 export type DoorAddress =
   | { readonly path: string }
@@ -49,6 +57,7 @@ export interface NativeFacts extends ScheduleFacts {
 }
 
 export interface NativeFaces extends RestoreFaces, SharingFaces {
+  readonly clusters: Pick<Clusters, 'giveUpHsm'>;
   readonly backups: Pick<
     Backups,
     'describe' | 'takeManual' | 'drill' | 'copy' | 'hold' | 'liftHold' | 'held' | 'modifyRetention'
@@ -106,6 +115,17 @@ export const NATIVE_OPERATIONS = {
   ...RESTORE_OPERATIONS,
   ...SHARING_OPERATIONS,
   ...RETENTION_OPERATIONS,
+  /** Removes a DEGRADED HSM without a backup of what it holds: what DeleteHsm refuses. */
+  GiveUpHsm: {
+    errors: ['NotFound'],
+    input: {
+      kind: 'structure',
+      members: {
+        ClusterId: { shape: clusterId, isRequired: true },
+        HsmId: { shape: hsmId, isRequired: true },
+      },
+    },
+  },
 } as const satisfies Readonly<Record<string, OperationShape>>;
 
 export type NativeName = keyof typeof NATIVE_OPERATIONS;
@@ -190,6 +210,12 @@ export const NATIVE: {
 
   ...RESTORE_NATIVE,
   ...SHARING,
+  GiveUpHsm: async ({ clusters }, caller, request) => ({
+    HsmId: await clusters.giveUpHsm(caller, {
+      clusterId: parseClusterId(request.ClusterId),
+      hsmId: parseHsmId(request.HsmId),
+    }),
+  }),
 };
 
 const renderAddress = (address: DoorAddress): JsonObject =>

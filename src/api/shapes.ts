@@ -89,7 +89,7 @@ export const clusterId = {
   example: 'cluster-keyark2ab3cd4ef5',
   pattern: new RegExp(`^cluster-${ID_TAIL}$`),
 } as const satisfies Shape;
-const hsmId = {
+export const hsmId = {
   kind: 'text',
   what: 'an HSM id',
   example: 'hsm-keyark2ab3cd4ef5',

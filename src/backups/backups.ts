@@ -17,6 +17,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { Random } from '../kernel/random.ts';
+import { rootsLocked } from '../kernel/roots-locked.ts';
 import { Serial } from '../kernel/serial.ts';
 import { changedTags, type TagChange, type Tags } from '../kernel/tags.ts';
 import type { EpochMs } from '../kernel/types.ts';
@@ -60,6 +61,11 @@ export interface Backups {
    * turn, so that unchanged state is not backed up twice.
    */
   takeDue(clusterId: ClusterId, cause: DueCause): Promise<ReadyBackup | undefined>;
+  /**
+   * Told of every backup that was just proven, whatever it was taken for. `take` does not wait for listeners:
+   * whoever takes may hold a turn that they want.
+   */
+  onProven(listener: (backup: ReadyBackup) => Promise<void>): void;
   /** For the native API: starts a manual backup of the caller's cluster and answers with its first row. */
   takeManual(scope: Scope, clusterId: ClusterId): Promise<Backup>;
   /** Opens a READY backup on an HSM and checks the digest against the proof. */
@@ -132,6 +138,7 @@ export function createBackups(deps: BackupsDeps): Backups {
   const { catalog, clock, events } = deps;
   /** One turn per cluster for taking, one per backup for deletion, undo, holds and purge. */
   const turns = new Serial();
+  const listeners: ((backup: ReadyBackup) => Promise<void>)[] = [];
   const copier = new Copier({ ...deps, turns });
   const housekeeping = new Housekeeping({ ...deps, turns, policy: deps.retention });
 
@@ -149,7 +156,12 @@ export function createBackups(deps: BackupsDeps): Backups {
         `${clusterId} has no live HSM to back up; add one first: its newest backup goes onto it.`,
       );
     }
-    return await takeBackup(deps, cluster, deps.fleet.hsm(source.id), cause, options.onStarted);
+    const handle = deps.fleet.hsm(source.id);
+    const backup = await takeBackup(deps, cluster, handle, cause, options.onStarted);
+    for (const listener of listeners) {
+      deps.background.run(`after ${backup.id}`, () => listener(backup));
+    }
+    return backup;
   };
 
   const change = (
@@ -173,6 +185,9 @@ export function createBackups(deps: BackupsDeps): Backups {
   return {
     describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
     take,
+    onProven: (listener) => {
+      listeners.push(listener);
+    },
     takeDue: async (clusterId, cause) => {
       const newestOf = () => catalog.read(({ protection }) => protection.newestSound(clusterId));
       const before = newestOf();
@@ -188,6 +203,7 @@ export function createBackups(deps: BackupsDeps): Backups {
       if (cluster === undefined || !isIn(cluster, scope)) {
         throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
       }
+      if ((await deps.fleet.status()).areRootsLocked) throw rootsLocked();
       if (cluster.state !== 'ACTIVE') {
         throw new Refused(
           'WrongState',

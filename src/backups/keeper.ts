@@ -9,7 +9,6 @@ import type { Background } from '../kernel/background.ts';
 import { type Clock, SECOND_MS } from '../kernel/clock.ts';
 import type { ClusterId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
-import type { ReadyBackup } from './backup.ts';
 import type { Backups } from './backups.ts';
 import { type Lane, placesFor, startsAllowed } from './due.ts';
 import { recentOf } from './recent.ts';
@@ -47,8 +46,6 @@ export interface KeeperDeps {
   readonly clock: Clock;
   readonly background: Background;
   readonly policy: SchedulePolicy;
-  /** What else must happen once a backup is proven: other HSMs of the cluster are fed from it. */
-  readonly onProven: (backup: ReadyBackup) => Promise<void>;
   /** Whatever wants to be looked at when no backup waits: it may take its time. */
   readonly onIdle: () => void;
   /** Whatever else wants to be looked at now and then. */
@@ -186,21 +183,19 @@ export class Keeper {
     if (lane === 'scheduled') this.#lastStartAt = this.#deps.clock.now();
     this.#deps.background.run(`${cause} backup of ${id}`, async () => {
       try {
-        const backup = await this.#take(id, cause);
-        if (backup !== undefined) await this.#deps.onProven(backup);
+        await this.#take(id, cause);
       } finally {
         this.#running.delete(id);
       }
     });
   }
 
-  async #take(clusterId: ClusterId, cause: DueCause): Promise<ReadyBackup | undefined> {
+  async #take(clusterId: ClusterId, cause: DueCause): Promise<void> {
     try {
-      return await this.#deps.backups.takeDue(clusterId, cause);
+      await this.#deps.backups.takeDue(clusterId, cause);
     } catch {
       // `take` has told why, in the row and as an event; here it only moves the next try.
       this.#noteFailure(clusterId);
-      return undefined;
     }
   }
 

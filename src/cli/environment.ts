@@ -1,8 +1,9 @@
 /**
  * `DATA/env`: how clients find a running service and sign for it. The service writes it when it answers;
- * `keyark up` adds what it made. 0600, replaced whole, kept in the hands of the user that wrote it first.
+ * `keyark up` adds what it made, among it a password. 0600 and replaced whole; as root the file is root's from
+ * then on, because the service's user may not read a password.
  */
-import { chown, open, readFile, rename, stat } from 'node:fs/promises';
+import { open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { CommandFailed, EXIT } from './exit-codes.ts';
@@ -53,21 +54,35 @@ export async function environmentMark(data: string): Promise<string | undefined>
   }
 }
 
-/** Adds variables, whole or not at all. Values are words of letters, digits and `:._/-` only. */
-export async function addToEnvironment(data: string, added: Variables): Promise<void> {
-  const file = environmentFile(data);
-  const owner = await stat(file);
+/**
+ * Adds variables, whole or not at all, in a file of this process's user. Values are words of letters, digits
+ * and `:._/-` only.
+ * @returns the mark of the new file.
+ */
+export async function addToEnvironment(
+  data: string,
+  added: Variables,
+): Promise<string | undefined> {
   const merged = new Map([...((await readEnvironment(data)) ?? []), ...added]);
-  const next = `${file}.up`;
-  const handle = await open(next, 'w', 0o600);
+  const next = `${environmentFile(data)}.up`;
+  // Others may make files in this folder: a draft that is there already is not ours to write a secret into.
+  await rm(next, { force: true });
+  const handle = await open(next, 'wx', 0o600);
   try {
     await handle.writeFile([...merged].map(([name, value]) => `${name}=${value}\n`).join(''));
     await handle.sync();
   } finally {
     await handle.close();
   }
-  if (owner.uid !== process.getuid?.()) await chown(next, owner.uid, owner.gid);
-  await rename(next, file);
+  await rename(next, environmentFile(data));
+  return await environmentMark(data);
+}
+
+/** Takes away the file with this mark: the service that it led to has ended, and may not do it itself. */
+export async function removeEnvironment(data: string, mark: string | undefined): Promise<void> {
+  if (mark !== undefined && (await environmentMark(data)) === mark) {
+    await rm(environmentFile(data), { force: true });
+  }
 }
 
 /** @throws CommandFailed `NOT_RUNNING` when there is nothing to ask. */

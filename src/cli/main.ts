@@ -164,7 +164,7 @@ function failureCode(cause: unknown, { print }: Context): number {
 /** The message and, after a colon, what lay behind it. */
 function withReason(failed: Failed): string {
   const { cause } = failed;
-  return cause instanceof Error && cause.message !== ''
+  return cause instanceof Error && cause.message !== '' && !failed.message.includes(cause.message)
     ? `${failed.message}: ${cause.message}`
     : failed.message;
 }

@@ -4,7 +4,7 @@
  * whether it was done already, so that a start that was cut short goes on where it stopped.
  */
 import type { Config } from '../config.ts';
-import { MINUTE_MS } from '../kernel/clock.ts';
+import { MINUTE_MS, SECOND_MS } from '../kernel/clock.ts';
 import { Failed } from '../kernel/errors.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import type { Client } from './client.ts';
@@ -22,6 +22,8 @@ const NAME_TAG = 'keyark:name';
 /** Nothing is routed; the service places whatever subnet it is given. */
 const SUBNET = 'subnet-0000000000000001';
 const STEP_MS = 2 * MINUTE_MS;
+/** An HSM that died at the last stop, or waited for its roots, is back within seconds. */
+const DEGRADED_MS = 15 * SECOND_MS;
 
 export interface ReadyMade {
   readonly clusterId: string;
@@ -53,12 +55,7 @@ export async function makeReady(parts: ReadyMadeParts): Promise<ReadyMade> {
     const [zone] = Object.keys(objectOf(cluster, 'SubnetMapping'));
     await parts.client.aws('CreateHsm', { ClusterId: clusterId, AvailabilityZone: zone });
   }
-  cluster = await until(parts, clusterId, 'its HSM is ready', (seen) => {
-    const [hsm] = listOf(seen, 'Hsms');
-    return (
-      hsm?.['State'] === 'ACTIVE' && (isPast(seen, 'UNINITIALIZED') || csrOf(seen) !== undefined)
-    );
-  });
+  cluster = await untilItServes(parts, clusterId);
 
   if (textOf(cluster, 'State') === 'UNINITIALIZED') {
     step('signing its certificate');
@@ -89,7 +86,7 @@ export async function makeReady(parts: ReadyMadeParts): Promise<ReadyMade> {
   const needed = profile === 'aws-exact' ? 0 : generation;
   const backup = await provenBackup(parts, clusterId, needed);
   context.print.endProgress();
-  const [hsm] = listOf(cluster, 'Hsms');
+  const hsm = activeHsm(cluster);
   await customer.write('cluster-id', clusterId);
   return { clusterId, name: home.name, hsmId: textOf(hsm ?? {}, 'HsmId'), pin, backup };
 }
@@ -110,6 +107,37 @@ async function findOrCreate({ client, customer, home }: ReadyMadeParts): Promise
     TagList: [{ Key: NAME_TAG, Value: home.name }],
   });
   return textOf(objectOf(answer, 'Cluster'), 'ClusterId');
+}
+
+/**
+ * One HSM that is ACTIVE will do, whatever became of others. An HSM that is DEGRADED may be on its way back
+ * after a start; one that stays so is not waited for.
+ */
+async function untilItServes(parts: ReadyMadeParts, clusterId: string): Promise<JsonObject> {
+  const { clock } = parts.context;
+  const patienceEnds = clock.now() + DEGRADED_MS;
+  return await until(parts, clusterId, 'its HSM is ready', (seen) => {
+    if (activeHsm(seen) !== undefined) {
+      return isPast(seen, 'UNINITIALIZED') || csrOf(seen) !== undefined;
+    }
+    const hsms = listOf(seen, 'Hsms');
+    const isHopeless = hsms.every((hsm) => hsm['State'] === 'DEGRADED');
+    if (isHopeless && clock.now() >= patienceEnds) {
+      const what = hsms.map(
+        (hsm) =>
+          `${textOf(hsm, 'HsmId')} is DEGRADED: ${optionalText(hsm, 'StateMessage') ?? 'no reason given.'}`,
+      );
+      throw new CommandFailed(
+        EXIT.FAILED,
+        `${clusterId} has no HSM that serves. ${what.join(' ')}`,
+      );
+    }
+    return false;
+  });
+}
+
+function activeHsm(cluster: JsonObject): JsonObject | undefined {
+  return listOf(cluster, 'Hsms').find((hsm) => hsm['State'] === 'ACTIVE');
 }
 
 /** The name that `up` gave a cluster. */

@@ -8,6 +8,7 @@ import { createCluster } from './create.ts';
 import { createHsm } from './create-hsm.ts';
 import { deleteHsm } from './delete-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
+import { giveUpHsm } from './give-up-hsm.ts';
 import { initializeCluster } from './initialize.ts';
 import { modifyRetention } from './modify.ts';
 import { removeCluster } from './remove.ts';
@@ -42,6 +43,8 @@ export interface Clusters {
   modifyRetention(scope: Scope, clusterId: ClusterId, retentionDays: number): Promise<ClusterView>;
   createHsm(scope: Scope, request: CreateHsmRequest, onCreated?: OnCreated<Hsm>): Promise<Hsm>;
   deleteHsm(scope: Scope, clusterId: ClusterId, which: HsmSelector): Promise<HsmId>;
+  /** Removes a DEGRADED HSM without a backup of what it holds. */
+  giveUpHsm(scope: Scope, which: { clusterId: ClusterId; hsmId: HsmId }): Promise<HsmId>;
   retag(scope: Scope, clusterId: ClusterId, change: TagChange): Tags;
   tagsOf(scope: Scope, clusterId: ClusterId): Tags;
 }
@@ -60,6 +63,7 @@ export function createClusters(deps: ClusterDeps): Clusters {
       modifyRetention(deps, scope, clusterId, days),
     createHsm: (scope, request, onCreated) => createHsm(deps, scope, request, onCreated),
     deleteHsm: (scope, clusterId, which) => deleteHsm(deps, scope, clusterId, which),
+    giveUpHsm: (scope, which) => giveUpHsm(deps, scope, which),
     retag: (scope, clusterId, change) => retagCluster(deps, scope, clusterId, change),
     tagsOf: (scope, clusterId) =>
       deps.catalog.read((reader) => ownCluster(reader, scope, clusterId).tags),

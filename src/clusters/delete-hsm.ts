@@ -1,14 +1,16 @@
 /**
- * DeleteHsm: a proven backup first, then zeroise. State that is in no proven backup is never destroyed:
- * if the backup fails the HSM goes back to where it was and says why.
+ * DeleteHsm: from here on the HSM takes no change; a proven backup of what it holds; then zeroise. State that
+ * is in no proven backup is never destroyed: the HSM goes back to where it was and says why, and only
+ * `give-up-hsm.ts` goes further.
  */
-import type { ReadyBackup } from '../backups/backup.ts';
 import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { ClusterState, Hsm } from './cluster.ts';
+import { FOLLOWER_FROZEN } from './create-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
-import { feed } from './feed.ts';
+import { handOver } from './hand-over.ts';
+import { frozenState, type Held, holdsUnproven } from './proven.ts';
 import type { HsmSelector } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
 
@@ -18,6 +20,8 @@ const BUSY: readonly ClusterState[] = [
   'INITIALIZE_IN_PROGRESS',
   'UPDATE_IN_PROGRESS',
 ];
+export const LEAVING_FROZEN =
+  'This HSM is being deleted and takes no change any more: what it had acknowledged before is in the backup that is taken now. Nothing was changed; repeat it at another HSM of the cluster.';
 
 export async function deleteHsm(
   deps: ClusterDeps,
@@ -56,26 +60,30 @@ function isSelected(hsm: Hsm, which: HsmSelector): boolean {
 /** Also called for rows that were left in DELETE_IN_PROGRESS, by a dead process or a host that failed. */
 export function finishDeleteHsm(deps: ClusterDeps, before: Hsm): Promise<void> {
   return deps.turns.run(before.clusterId, async () => {
+    const hsm = deps.catalog.read((reader) => reader.hsm(before.id));
+    // Who had the turn before may have finished it.
+    if (hsm?.state !== 'DELETE_IN_PROGRESS') return;
     try {
-      await backUpFirst(deps, before);
+      await keepState(deps, hsm);
     } catch (cause) {
-      moveHsm(deps, before.id, before.state === 'DEGRADED' ? 'DEGRADED' : 'ACTIVE', {
-        why: `Not deleted: the backup before it failed. ${messageOf(cause)}`,
-      });
+      await stay(deps, before, cause);
       return;
     }
-    try {
-      await deps.fleet.discard(before.id);
-    } catch (cause) {
-      // Half-way is no state to serve from: it is finished by `retryDeletions`.
-      moveHsm(deps, before.id, 'DELETE_IN_PROGRESS', {
-        why: `Backed up, not removed yet: ${messageOf(cause)}`,
-      });
-      return;
-    }
-    moveHsm(deps, before.id, 'DELETED', { takesWrites: false });
-    forgetCsr(deps, before.clusterId);
+    await discardHsm(deps, hsm);
   });
+}
+
+/** Removes for good what was kept, or given up, before. Half-way is no state to serve from. */
+export async function discardHsm(deps: ClusterDeps, { id, clusterId }: Hsm): Promise<void> {
+  try {
+    await deps.fleet.discard(id);
+  } catch (cause) {
+    // It is finished by `retryDeletions`.
+    moveHsm(deps, id, 'DELETE_IN_PROGRESS', { why: `Not removed yet: ${messageOf(cause)}` });
+    return;
+  }
+  moveHsm(deps, id, 'DELETED', { takesWrites: false });
+  forgetCsr(deps, clusterId);
 }
 
 /** HSMs whose removal did not come to its end; called once a minute. */
@@ -88,34 +96,70 @@ export function retryDeletions(deps: ClusterDeps): void {
   }
 }
 
-/** An HSM that the host no longer has was removed already, which only ever happens after its backup. */
-async function backUpFirst(deps: ClusterDeps, hsm: Hsm): Promise<void> {
-  const known = await deps.fleet.list();
-  if (!known.some(({ hsmId }) => hsmId === hsm.id) || !mayHoldState(deps, hsm)) return;
-  const backup = await deps.backups.take(hsm.clusterId, 'before-delete-hsm');
-  await handOver(deps, hsm, backup);
-}
-
 /**
- * An HSM that never served holds nothing, and one that was only certified nothing a customer could miss.
- * A follower holds what the writer holds; the writer is backed up all the same.
+ * Resolves when nothing would be lost: the host has no such HSM any more (removed already, which only ever
+ * happens after this), or the very state it holds is in a proven backup and it takes no change.
  */
-function mayHoldState(deps: ClusterDeps, hsm: Hsm): boolean {
-  const cluster = deps.catalog.read((reader) => reader.cluster(hsm.clusterId));
-  return hsm.serial !== undefined && cluster?.state !== 'UNINITIALIZED';
+async function keepState(deps: ClusterDeps, hsm: Hsm): Promise<void> {
+  const known = await deps.fleet.list();
+  if (!known.some(({ hsmId }) => hsmId === hsm.id)) return;
+  const { cluster, writer } = deps.catalog.read((reader) => ({
+    cluster: reader.cluster(hsm.clusterId),
+    writer: reader
+      .hsmsOf(hsm.clusterId)
+      .find(({ id, state, takesWrites }) => takesWrites && (id === hsm.id || state === 'ACTIVE')),
+  }));
+  // One that was certified only has nothing that a customer could miss: the next one makes a new CSR.
+  if (cluster?.state === 'UNINITIALIZED') return;
+  if ((await leavingState(deps, hsm)).kind === 'nothing') return;
+  if (writer !== undefined) {
+    const backup = await deps.backups.take(hsm.clusterId, 'before-delete-hsm', { source: writer });
+    mustBeProven(hsm, await leavingState(deps, hsm));
+    if (hsm.takesWrites) await handOver(deps, hsm, backup);
+  }
+  // Last of all, because an HSM that was started again meanwhile has forgotten that it is frozen.
+  mustBeProven(hsm, await leavingState(deps, hsm));
 }
 
-/** When the writer leaves, a follower is fed its last state and takes the writes. */
-async function handOver(deps: ClusterDeps, leaving: Hsm, backup: ReadyBackup): Promise<void> {
-  if (!leaving.takesWrites) return;
-  const heir = deps.catalog
-    .read((reader) => reader.hsmsOf(leaving.clusterId))
-    .find((hsm) => hsm.id !== leaving.id && hsm.state === 'ACTIVE');
-  if (heir === undefined) return;
-  await feed(deps, heir, backup);
-  await deps.fleet.hsm(heir.id).limit(null);
-  moveHsm(deps, leaving.id, 'DELETE_IN_PROGRESS', { takesWrites: false });
-  moveHsm(deps, heir.id, 'ACTIVE', { takesWrites: true });
+async function leavingState(deps: ClusterDeps, hsm: Hsm): Promise<Held> {
+  try {
+    return await frozenState(deps, hsm, LEAVING_FROZEN);
+  } catch (cause) {
+    throw new Refused(
+      'WrongState',
+      `Nobody can tell whether a proven backup has what it holds: ${messageOf(cause)} To give it up for good: keyark cluster give-up ${hsm.id}`,
+      { cause },
+    );
+  }
+}
+
+/** @throws Refused `WrongState`. */
+function mustBeProven(hsm: Hsm, held: Held): void {
+  if (held.kind === 'state' && !held.isProven) {
+    throw new Refused('WrongState', holdsUnproven(hsm, held.digest));
+  }
+}
+
+/** Back to where it was, thawed if it is the one that takes changes; the row says why. */
+async function stay(deps: ClusterDeps, before: Hsm, cause: unknown): Promise<void> {
+  const isFine = await serves(deps, before).catch(() => {
+    // It does not hear. When it is back it starts thawed, and `isBack` freezes whom it must.
+    return false;
+  });
+  const state = isFine && before.state !== 'DEGRADED' ? 'ACTIVE' : 'DEGRADED';
+  moveHsm(deps, before.id, state, { why: `Not deleted. ${messageOf(cause)}` });
+}
+
+/** A follower whose state no proven backup has does not serve: it went another way than the cluster. */
+async function serves(deps: ClusterDeps, { id }: Hsm): Promise<boolean> {
+  const hsm = deps.catalog.read((reader) => reader.hsm(id));
+  if (hsm === undefined) return false;
+  if (!hsm.takesWrites) {
+    const held = await frozenState(deps, hsm, FOLLOWER_FROZEN);
+    return held.kind === 'nothing' || held.isProven;
+  }
+  await deps.fleet.hsm(id).limit(null);
+  return true;
 }
 
 /** A cluster that was never initialised gets a new key, and a new CSR, with its next HSM. */

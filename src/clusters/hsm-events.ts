@@ -5,7 +5,10 @@ import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import { activated } from './activation.ts';
 import type { Cluster, Hsm } from './cluster.ts';
 import { FOLLOWER_FROZEN } from './create-hsm.ts';
+import { LEAVING_FROZEN } from './delete-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
+import { feedFollowers } from './feed.ts';
+import { frozenState, holdsUnproven } from './proven.ts';
 import { keepFrozen } from './restore-recover.ts';
 import { moveCluster, moveHsm } from './rows.ts';
 
@@ -63,12 +66,15 @@ function isBack(
     return;
   }
   if (hsm.serial === undefined) return;
-  if (!hsm.takesWrites) {
-    followerIsBack(deps, hsm, hello);
-    return;
-  }
-  if (hsm.state === 'DEGRADED') moveHsm(deps, hsm.id, 'ACTIVE');
   keepFrozen(deps, hsm);
+  if (hsm.state === 'DELETE_IN_PROGRESS') {
+    // Started again it takes changes again; what it took meanwhile, `delete-hsm.ts` would notice.
+    deps.background.run(`freeze ${hsm.id}`, () => deps.fleet.hsm(hsm.id).limit(LEAVING_FROZEN));
+  } else if (!hsm.takesWrites) {
+    deps.background.run(`look at ${hsm.id}`, () => followerIsBack(deps, hsm));
+  }
+  if (!hsm.takesWrites) return;
+  if (hsm.state === 'DEGRADED') moveHsm(deps, hsm.id, 'ACTIVE');
   const { clusterCertificate, trustAnchor } = hello.certificates ?? {};
   if (
     cluster.state === 'UNINITIALIZED' &&
@@ -86,15 +92,16 @@ function isBack(
 }
 
 /** Others have moved on: it is fed again, unless it holds changes that no proven backup has. */
-function followerIsBack(deps: ClusterDeps, hsm: Hsm, hello: Hello): void {
-  const newest = deps.catalog.read((reader) => reader.newestReady(hsm.clusterId));
-  const provenGeneration = newest?.archive.seal.statement.generation ?? -1;
-  deps.background.run(`freeze ${hsm.id}`, () => deps.fleet.hsm(hsm.id).limit(FOLLOWER_FROZEN));
-  if (hello.generation <= provenGeneration) {
-    if (hsm.state === 'DEGRADED') moveHsm(deps, hsm.id, 'ACTIVE');
+async function followerIsBack(deps: ClusterDeps, hsm: Hsm): Promise<void> {
+  const held = await frozenState(deps, hsm, FOLLOWER_FROZEN);
+  if (held.kind === 'state' && !held.isProven) {
+    moveHsm(deps, hsm.id, 'DEGRADED', {
+      why: `It was replaced while it was away. ${holdsUnproven(hsm, held.digest)}`,
+    });
     return;
   }
-  moveHsm(deps, hsm.id, 'DEGRADED', {
-    why: `It was replaced while it was away and holds changes up to generation ${hello.generation}; the newest proven backup has ${provenGeneration}. Deleting it gives them up.`,
-  });
+  if (deps.catalog.read((reader) => reader.hsm(hsm.id))?.state === 'DEGRADED') {
+    moveHsm(deps, hsm.id, 'ACTIVE');
+  }
+  await feedFollowers(deps, hsm.clusterId);
 }

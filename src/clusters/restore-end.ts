@@ -36,13 +36,10 @@ export async function rollBack(deps: ClusterDeps, id: RestoreId, why: string): P
 
 /** After the switch. The caller has the turn. */
 export async function finish(deps: ClusterDeps, restore: RestoreIn<'SWITCHED'>): Promise<void> {
-  const { clusterId, newHsmId, safetyId, restoredId } = restore;
-  const { safety, restored } = deps.catalog.read((reader) => ({
-    safety: reader.backup(safetyId),
-    restored: reader.backup(restoredId),
-  }));
+  const { clusterId, newHsmId, safetyId } = restore;
+  const safety = deps.catalog.read((reader) => reader.backup(safetyId));
   await deps.fleet.prefer(clusterId, newHsmId);
-  if (restored?.state === 'READY') await feedInTurn(deps, restored);
+  await feedInTurn(deps, clusterId);
   await retire(deps, restore, safety?.state === 'READY' ? safety : undefined);
   await thaw(deps, newHsmId);
   const finishedAt = deps.clock.now();

@@ -39,6 +39,13 @@ export interface Sealing {
   readonly outcome: Promise<SealOutcome>;
 }
 
+/** What an HSM's shared state is, without telling what is in it. */
+export interface Digest {
+  readonly stateDigest: string;
+  readonly generation: number;
+  readonly counts: Counts;
+}
+
 /** Every method throws Failed `HSM_GONE`, `HOST_GONE`, `CHANNEL`, and Refused as the HSM said. */
 export interface HsmHandle {
   hello(): Promise<Hello>;
@@ -46,9 +53,9 @@ export interface HsmHandle {
   install(certificates: { clusterCertificate: string; trustAnchor: string }): Promise<Hello>;
   seal(backupId: BackupId, signal?: AbortSignal): Promise<Sealing>;
   open(request: OpenRequest): Promise<OpenOutcome>;
-  digest(): Promise<{ stateDigest: string; generation: number; counts: Counts }>;
   /** How many keys were made after that generation, and which one it is now. */
   keysNewerThan(generation: number): Promise<{ generation: number; keys: number }>;
+  digest(): Promise<Digest>;
   limit(frozenBecause: string | null): Promise<void>;
 }
 
@@ -98,5 +105,6 @@ export interface Fleet {
   drill(roots?: { maker?: string; owner?: string }): Promise<DrillHsm>;
   /** Leads the cluster's doors to this HSM, until the host starts anew. */
   prefer(clusterId: ClusterId, hsmId: HsmId): Promise<void>;
+  /** The listener is told at once of every HSM that is up already. */
   onEvent(listener: (event: FleetEvent) => void): void;
 }

@@ -39,7 +39,7 @@ export async function startLocalFleet(options: LocalFleetOptions): Promise<Local
 export class LocalFleet implements Fleet, AsyncDisposable {
   readonly #options: LocalFleetOptions;
   readonly #listeners: ((event: FleetEvent) => void)[] = [];
-  readonly #up = new Set<HsmId>();
+  readonly #up = new Map<HsmId, Hello>();
   readonly #end = new AbortController();
   #process: HostProcess | undefined;
   #peer: WirePeer | undefined;
@@ -136,6 +136,8 @@ export class LocalFleet implements Fleet, AsyncDisposable {
 
   onEvent(listener: (event: FleetEvent) => void): void {
     this.#listeners.push(listener);
+    // HSMs may be up before anybody listens.
+    for (const [hsmId, hello] of this.#up) listener({ kind: 'up', hsmId, hello });
   }
 
   /** Closes the channel, which ends the host and with it every HSM. */
@@ -229,7 +231,8 @@ export class LocalFleet implements Fleet, AsyncDisposable {
     this.#next = Promise.withResolvers<WirePeer>();
     this.#next.promise.catch(() => {});
     if (this.#end.signal.aborted) return;
-    for (const hsmId of this.#up) this.#tell({ kind: 'down', hsmId, reason: 'the HSM host died' });
+    for (const hsmId of this.#up.keys())
+      this.#tell({ kind: 'down', hsmId, reason: 'the HSM host died' });
     this.#up.clear();
   }
 
@@ -250,13 +253,18 @@ export class LocalFleet implements Fleet, AsyncDisposable {
         this.#tell({ kind: name, hsmId, reason });
         return;
       case 'up':
-        this.#up.add(hsmId);
-        // The host relays the HSM's hello as it is.
-        this.#tell({ kind: name, hsmId, hello: params['hello'] as unknown as Hello });
+        // Hello in the protocol; the host is our own program.
+        this.#isUp(hsmId, params['hello'] as unknown as Hello);
         return;
       default:
       // An event of a newer host: nothing here depends on it.
     }
+  }
+
+  /** @param hello relayed by the host as the HSM said it. */
+  #isUp(hsmId: HsmId, hello: Hello): void {
+    this.#up.set(hsmId, hello);
+    this.#tell({ kind: 'up', hsmId, hello });
   }
 
   #tell(event: FleetEvent): void {

@@ -8,6 +8,7 @@ import { type Clock, MINUTE_MS } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { Random } from '../kernel/random.ts';
+import { rootsLocked } from '../kernel/roots-locked.ts';
 import { Serial } from '../kernel/serial.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import type { HsmCode } from './code.ts';
@@ -17,7 +18,7 @@ import { enrol } from './enrol.ts';
 import { makeFolder } from './files.ts';
 import { Inventory, type Meta } from './inventory.ts';
 import { manufacture } from './manufacture.ts';
-import { Roots, rootsLocked } from './roots.ts';
+import { Roots } from './roots.ts';
 import { type HsmProcess, startHsm } from './spawn.ts';
 import { Watch } from './watch.ts';
 
@@ -73,8 +74,15 @@ export class Host {
     checkClustersFolder(join(parts.data, 'clusters'));
     await makeFolder(join(parts.data, 'clusters'), 0o755);
     const inventory = await Inventory.open(join(parts.data, 'host', 'hsms'));
+    // Before anything is cleared away: roots that are lost are a reason to touch nothing.
+    const roots = await Roots.open(join(parts.data, 'host', 'roots'), {
+      ...parts,
+      made: {
+        file: join(parts.data, 'host', 'roots.made'),
+        isInUse: !(await inventory.isEmpty()),
+      },
+    });
     const made = await inventory.load();
-    const roots = await Roots.open(join(parts.data, 'host', 'roots'), parts);
     const host = new Host(parts, roots, inventory, made);
     if (roots.areLocked) parts.say(rootsLocked().message);
     else await host.#startWaiting();
@@ -307,7 +315,9 @@ export class Host {
     const preferred = this.#kept.get(this.#preferred.get(clusterId) ?? NOBODY)?.watch.current;
     if (preferred !== undefined) return preferred;
     const sisters = [...this.#kept.values()].filter(({ meta }) => meta.clusterId === clusterId);
-    return sisters.map(({ watch }) => watch.current).find((hsm) => hsm !== undefined);
+    return sisters
+      .map(({ watch }) => watch.current)
+      .find((hsm) => hsm !== undefined && hsm.hello.lifecycle !== 'ERROR');
   }
 
   async #zeroise({ meta, watch }: Kept): Promise<void> {

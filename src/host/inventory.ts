@@ -63,6 +63,10 @@ export class Inventory {
     await removeDurably(join(this.#folder, hsmId));
   }
 
+  async isEmpty(): Promise<boolean> {
+    return (await readdir(this.#folder)).length === 0;
+  }
+
   /** All HSMs that are whole; removes the others. @throws Failed `DISK_DAMAGED`. */
   async load(): Promise<readonly Meta[]> {
     const whole: Meta[] = [];

@@ -8,6 +8,7 @@
  *     roots/makers/NAME/keys.json          secret; sealed under the passphrase, if one was set
  *     roots/owners/NAME/…                  the same
  *     roots/storage/keys.json
+ *     roots.made                           beside the folder: from now on roots are found here, never made
  */
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readdir, readFile, rename } from 'node:fs/promises';
@@ -19,6 +20,7 @@ import { fromBase64, fromUtf8, toBase64, toUtf8 } from '../kernel/bytes.ts';
 import { type Clock, DAY_MS } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
+import { rootsLocked } from '../kernel/roots-locked.ts';
 import { Secret } from '../kernel/secret.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import {
@@ -92,17 +94,28 @@ export class Roots {
   }
 
   /**
-   * Opens the folder; makes the embedded maker and owner on the first start. With `passphrase` (a
-   * systemd credential) sealed roots are unlocked and evaluation roots are sealed.
+   * Opens the folder; makes the embedded maker and owner on the first start, and on no other. With
+   * `passphrase` (a systemd credential) sealed roots are unlocked and evaluation roots are sealed.
+   * @param given.made a file outside the folder that remembers that roots were made; `isInUse` says the same
+   *   of a folder from before there was one.
+   * @throws Failed `START` when roots that were made are not there: new ones would open nothing.
    */
   static async open(
     folder: string,
-    given: { clock: Clock; random: Random; passphrase?: Uint8Array | undefined },
+    given: {
+      clock: Clock;
+      random: Random;
+      passphrase?: Uint8Array | undefined;
+      made?: { file: string; isInUse: boolean };
+    },
   ): Promise<Roots> {
+    const { made } = given;
     const roots = new Roots(folder, given.clock, given.random);
-    await makeFolder(folder, 0o700);
     const lock = await readIfThere(join(folder, 'lock.json'));
     roots.#lockText = lock === undefined ? undefined : toUtf8(lock);
+    const isMarked = made !== undefined && (await readIfThere(made.file)) !== undefined;
+    if (isMarked || made?.isInUse === true) await roots.#checkPresent();
+    await makeFolder(folder, 0o700);
     if (roots.#lockText === undefined) {
       // With a passphrase from the start, no root ever rests in the clear.
       if (given.passphrase !== undefined) await roots.#setLock(given.passphrase);
@@ -110,6 +123,8 @@ export class Roots {
     } else if (given.passphrase !== undefined) {
       await roots.unlock(given.passphrase);
     }
+    // Only now, so that a first start that was cut short goes on making.
+    if (made !== undefined && !isMarked) await writeDurably(made.file, '', 0o600);
     return roots;
   }
 
@@ -221,6 +236,21 @@ export class Roots {
     for (const name of await this.#names('owners')) owners.set(name, await this.#readOwner(name));
     const storage = await this.#readKeys<{ key: string }>(join('storage', 'keys.json'));
     this.#opened = { makers, owners, storageRoot: new Secret(fromBase64(storage.key)) };
+  }
+
+  /** Reads only: whoever put too little back finds everything as he left it. */
+  async #checkPresent(): Promise<void> {
+    const files = [
+      join('makers', DEFAULT_MAKER, 'keys.json'),
+      join('owners', DEFAULT_OWNER, 'keys.json'),
+      join('storage', 'keys.json'),
+    ];
+    for (const file of files) {
+      const content = await readIfThere(join(this.#folder, file));
+      if (content === undefined) throw rootsLost(this.#folder, file);
+      const isSealed = isSealedFile(JSON.parse(toUtf8(content)));
+      if (isSealed && this.#lockText === undefined) throw rootsLost(this.#folder, 'lock.json');
+    }
   }
 
   async #makeDefaults(): Promise<void> {
@@ -357,11 +387,10 @@ export class Roots {
 const DRAFT_PREFIX = '.new-';
 const NAME = /^[a-z][a-z0-9-]{0,31}$/;
 
-export function rootsLocked(): Refused {
-  return new Refused(
-    'RootsLocked',
-    '[ROOTS_LOCKED] Keyark runs but its roots are locked, so no HSM can start. Unlock: `keyark unlock`; ' +
-      'for unattended starts: a systemd credential named keyark-roots. Applications wait; nothing is lost.',
+function rootsLost(folder: string, file: string): Failed {
+  return new Failed(
+    'START',
+    `[ROOTS_LOST] ${join(folder, file)} is missing, and this data folder was made with it: without it no HSM starts and no backup opens. Nothing was changed, and no new roots were made, because they would open nothing. Put ${folder} back from your copy of the data folder and start again; for a new beginning use another --data.`,
   );
 }
 

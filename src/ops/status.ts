@@ -7,6 +7,7 @@ import type { Fleet, FleetStatus } from '../fleet/fleet.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId } from '../kernel/ids.ts';
+import { rootsLocked } from '../kernel/roots-locked.ts';
 import type { JsonObject } from '../kernel/types.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { ClockWatch } from './clock-watch.ts';
@@ -54,6 +55,7 @@ interface ClusterStatus {
   readonly hasUnprovenChanges: boolean;
   readonly nextBackupAt: number | null;
   readonly failedTries: number;
+  readonly notActive: readonly JsonObject[];
 }
 
 export function createStatus(deps: StatusDeps): Omit<NativeFacts, 'time'> & {
@@ -99,6 +101,7 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
       HasUnprovenChanges: cluster.hasUnprovenChanges,
       NextBackupAt: seconds(cluster.nextBackupAt),
       FailedTries: cluster.failedTries,
+      NotActive: cluster.notActive,
     })),
     Survival: survival({
       liveClusters: totals.clusters,
@@ -106,6 +109,7 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
       unprovenClusters: totals.unproven,
       isVaultOnOtherDevice: deviceOf(deps.places.vault) !== deviceOf(deps.places.hsms),
       areRootsSealed: !host.isEvaluation,
+      areRootsLocked: host.areRootsLocked,
     }).map(({ loss, isSurvived, why }) => ({ Loss: loss, IsSurvived: isSurvived, Why: why })),
   };
 }
@@ -176,6 +180,14 @@ function clusterStatuses(
         hasUnprovenChanges: (cluster.newestChange?.generation ?? -1) > provenGeneration,
         nextBackupAt: cluster.nextBackupAt ?? null,
         failedTries: cluster.backupFailures,
+        notActive: reader
+          .hsmsOf(cluster.id)
+          .filter(({ state }) => state !== 'ACTIVE')
+          .map(({ id, state, stateMessage }) => ({
+            HsmId: id,
+            State: state,
+            StateMessage: stateMessage,
+          })),
       };
     });
     return { clusters, hasMore: page.nextToken !== undefined };
@@ -187,26 +199,33 @@ async function clusterDoor(
   scope: Scope,
   clusterId: ClusterId,
 ): Promise<Awaited<ReturnType<NativeFacts['clusterDoor']>>> {
-  const { makerRoot } = await deps.fleet.status();
-  return deps.catalog.read((reader) => {
-    const cluster = reader.cluster(clusterId);
-    if (cluster?.account !== scope.account || cluster.region !== scope.region) {
+  const { makerRoot, areRootsLocked } = await deps.fleet.status();
+  const { cluster, hsms } = deps.catalog.read((reader) => {
+    const row = reader.cluster(clusterId);
+    if (row?.account !== scope.account || row.region !== scope.region) {
       throw new Refused('NotFound', `There is no cluster ${clusterId} in ${scope.region}.`);
     }
-    const { trustAnchor } = cluster.certificates;
-    return {
-      clusterId,
-      state: cluster.state,
-      makerRoot,
-      ...(trustAnchor === undefined ? {} : { trustAnchor }),
-      hsms: reader.hsmsOf(clusterId).map((hsm) => ({
-        hsmId: hsm.id,
-        state: hsm.state,
-        takesWrites: hsm.takesWrites,
-        officers: { path: deps.officersDoor(clusterId) },
-      })),
-    };
+    return { cluster: row, hsms: reader.hsmsOf(clusterId) };
   });
+  // Nobody is behind the door; whoever knocks hears why at once.
+  if (areRootsLocked) throw rootsLocked();
+  const serving = hsms.filter(({ state }) => state === 'ACTIVE');
+  const first = serving.find(({ takesWrites }) => takesWrites) ?? serving[0];
+  // A host that was started again does not know any more whom its doors lead to.
+  if (first !== undefined) await deps.fleet.prefer(clusterId, first.id);
+  const { trustAnchor } = cluster.certificates;
+  return {
+    clusterId,
+    state: cluster.state,
+    makerRoot,
+    ...(trustAnchor === undefined ? {} : { trustAnchor }),
+    hsms: hsms.map((hsm) => ({
+      hsmId: hsm.id,
+      state: hsm.state,
+      takesWrites: hsm.takesWrites,
+      officers: { path: deps.officersDoor(clusterId) },
+    })),
+  };
 }
 
 function catalogReadiness({ catalog }: StatusDeps): { part: string; problem?: string } {

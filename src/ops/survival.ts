@@ -11,6 +11,8 @@ export interface SurvivalFacts {
   /** The vault lies on another device than the HSMs. */
   readonly isVaultOnOtherDevice: boolean;
   readonly areRootsSealed: boolean;
+  /** Sealed, and nobody has unlocked them since the start. */
+  readonly areRootsLocked: boolean;
 }
 
 export interface SurvivalRow {
@@ -50,6 +52,13 @@ function hsmLoss(facts: SurvivalFacts): SurvivalRow {
   const loss = 'the HSM crashing';
   const { liveClusters, restorableClusters, unprovenClusters } = facts;
   if (liveClusters === 0) return { loss, isSurvived: true, why: 'no HSM is running' };
+  if (facts.areRootsLocked) {
+    return {
+      loss,
+      isSurvived: false,
+      why: 'the roots are locked, so no HSM runs and none can be restored: keyark unlock',
+    };
+  }
   if (restorableClusters < liveClusters) {
     return {
       loss,

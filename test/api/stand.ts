@@ -190,6 +190,7 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     modifyRetention: record('modifyRetention', Promise.resolve(VIEW)),
     createHsm: record('createHsm', Promise.resolve(HSM)),
     deleteHsm: record('deleteHsm', Promise.resolve(HSM.id)),
+    giveUpHsm: record('giveUpHsm', Promise.resolve(HSM.id)),
     retag: record('retagCluster', TAGS),
     tagsOf: record('tagsOfCluster', TAGS),
     ...options.clusters,

@@ -11,7 +11,7 @@ import { CALLER, SCOPE, World } from '../support/world.ts';
 
 function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keeper {
   const { catalog, backups, clock, background } = world;
-  const idle = { onIdle: () => {}, onMinute: () => {}, onProven: async () => {} };
+  const idle = { onIdle: () => {}, onMinute: () => {} };
   return new Keeper({ catalog, backups, clock, background, policy, ...idle });
 }
 

@@ -3,10 +3,9 @@ import { test } from 'node:test';
 import { Keeper } from '../../src/backups/keeper.ts';
 import { DEFAULT_SCHEDULE, type SchedulePolicy } from '../../src/backups/schedule.ts';
 import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
-import { feedFollowers } from '../../src/clusters/feed.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/kernel/clock.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
-import { CALLER, World } from '../support/world.ts';
+import { ADMIN_PASSWORD, CALLER, SCOPE, World } from '../support/world.ts';
 
 function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keeper {
   const keeper = new Keeper({
@@ -15,7 +14,6 @@ function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keep
     clock: world.clock,
     background: world.background,
     policy,
-    onProven: (backup) => feedFollowers(world.deps, backup),
     onIdle: () => {},
     onMinute: () => retryDeletions(world.deps),
   });
@@ -56,6 +54,40 @@ test('a change of users is in a proven backup seconds after it, once', async () 
   assert.deepEqual(causesOf(world, clusterId), ['activated', 'changed']);
   await tickAfter(world, keeper, HOUR_MS);
   assert.deepEqual(causesOf(world, clusterId), ['activated', 'changed']);
+});
+
+/** The admin's password is set, the event has arrived; the first backup has only begun. */
+async function beginActivation(world: World): Promise<ClusterId> {
+  const { clusterId, hsmId } = await world.initializedCluster();
+  await world.officer(hsmId, (call) => call('activate', { password: ADMIN_PASSWORD }));
+  while (world.cluster(clusterId).state !== 'ACTIVE') await world.fleet.hsm(hsmId).hello();
+  return clusterId;
+}
+
+test('a new cluster gets one backup, also when the schedule looks while it is being taken', async () => {
+  await using world = await World.open();
+  const keeper = keeperOf(world);
+  const clusterId = await beginActivation(world);
+  assert.deepEqual(world.ready(clusterId), []);
+  keeper.tick();
+  await world.background.idle();
+  await tickAfter(world, keeper, HOUR_MS);
+  assert.deepEqual(causesOf(world, clusterId), ['activated']);
+});
+
+test('a first backup that failed is made up for by the schedule a minute later', async () => {
+  await using world = await World.open();
+  const keeper = keeperOf(world, { ...DEFAULT_SCHEDULE, isChangeDriven: false });
+  world.faults.failNext('kms.generateDataKey');
+  const clusterId = await beginActivation(world);
+  await world.background.idle();
+  await tickAfter(world, keeper, MINUTE_MS - SECOND_MS);
+  assert.deepEqual(world.ready(clusterId), []);
+  await tickAfter(world, keeper, SECOND_MS);
+  assert.deepEqual(
+    world.ready(clusterId).map(({ cause }) => cause),
+    ['scheduled'],
+  );
 });
 
 test('with change-driven backups off a change waits for the schedule', async () => {
@@ -120,6 +152,22 @@ test('followers are given every proven state', async () => {
     await world.fleet.hsm(follower.id).digest(),
   ];
   assert.deepEqual(second, first);
+});
+
+test('followers are given what was proven by hand, or before another HSM was added, as well', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const follower = await world.addHsm(clusterId, 'us-east-1b');
+  const keeper = keeperOf(world);
+  await change(world, keeper, hsmId, 'app');
+  await world.backups.takeManual(SCOPE, clusterId);
+  await world.background.idle();
+  const digest = (id: HsmId) => world.fleet.hsm(id).digest();
+  assert.deepEqual(await digest(follower.id), await digest(hsmId));
+
+  await change(world, keeper, hsmId, 'another');
+  await world.addHsm(clusterId, 'us-east-1b');
+  assert.deepEqual(await digest(follower.id), await digest(hsmId));
 });
 
 test('a deleted backup can be brought back for seven days, then it is gone from the vault', async () => {

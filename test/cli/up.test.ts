@@ -143,6 +143,16 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   const { AWS_ENDPOINT_URL: url } = await readEnv(data);
   const metrics = await fetch(`${url}/metrics`);
   assert.match(await metrics.text(), /^keyark_newest_proven_backup_age_seconds [\d.]+$/m);
+  const hsm = JSON.parse(await on('cluster', 'list', '--json')) as {
+    Clusters: { Hsms: { HsmId: string }[] }[];
+  };
+  const giveUp = ['cluster', 'give-up', hsm.Clusters[0]?.Hsms[0]?.HsmId ?? '', '--data', data];
+  const unasked = await keyark(giveUp);
+  assert.equal(unasked.code, EXIT.USAGE);
+  assert.match(unasked.stderr, /lost for good[\s\S]*--yes/);
+  const serving = await keyark([...giveUp, '--yes']);
+  assert.equal(serving.code, EXIT.REFUSED);
+  assert.match(serving.stderr, /only a DEGRADED HSM can be given up/);
 
   const unknown = await keyark(['backup', 'proof', 'backup-keyarkaaaaaaaaaa', '--data', data]);
   assert.equal(unknown.code, EXIT.REFUSED);

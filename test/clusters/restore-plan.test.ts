@@ -36,7 +36,6 @@ function noteChanges(world: World): void {
   const keeper = new Keeper({
     ...world.deps,
     policy: DEFAULT_SCHEDULE,
-    onProven: async () => {},
     onIdle: () => {},
     onMinute: () => {},
   });

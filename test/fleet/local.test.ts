@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -97,6 +97,18 @@ const ids = () => ({ hsmId: newHsmId(systemRandom), clusterId: newClusterId(syst
 describe('a local fleet', () => {
   for (const user of WAYS) {
     const how = user === undefined ? 'as it starts by itself' : `as user ${user}`;
+
+    it(`does not start without the roots it was made with, ${how}`, async () => {
+      await using temp = await tempFolder();
+      {
+        await using fleet = await start(temp.path, user);
+        await fleet.status();
+      }
+      const roots = join(temp.path, 'host', 'roots');
+      await rm(roots, { recursive: true });
+      await assert.rejects(start(temp.path, user), { code: 'START', message: /\[ROOTS_LOST\]/ });
+      await assert.rejects(stat(roots), { code: 'ENOENT' });
+    });
 
     it(`makes an HSM, seals it, and proves it in a drill, ${how}`, async () => {
       await using temp = await tempFolder();

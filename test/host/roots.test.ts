@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import { cp, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Roots } from '../../src/host/roots.ts';
@@ -76,6 +76,75 @@ describe('evaluation roots', () => {
       makers: ['keyark', 'other'],
       owners: ['home', 'other'],
     });
+  });
+});
+
+describe('roots that are lost', () => {
+  const isLost = (cause: unknown) =>
+    cause instanceof Failed &&
+    cause.code === 'START' &&
+    /^\[ROOTS_LOST\].*Nothing was changed.*Put .* back/.test(cause.message);
+  const open = (path: string, passphrase?: Uint8Array) =>
+    Roots.open(join(path, 'roots'), {
+      ...given,
+      passphrase,
+      made: { file: join(path, 'roots.made'), isInUse: false },
+    });
+
+  it('are never made anew once there were some, wholly or in part, and nothing is touched', async () => {
+    for (const lost of [
+      [''],
+      ['makers'],
+      ['owners', 'home'],
+      ['storage', 'keys.json'],
+      ['makers', 'keyark', 'keys.json'],
+    ]) {
+      await using temp = await tempFolder();
+      await open(temp.path);
+      await rm(join(temp.path, 'roots', ...lost), { recursive: true });
+      const before = (await allFiles(temp.path)).sort();
+      for (const passphrase of [undefined, PASSPHRASE]) {
+        await assert.rejects(open(temp.path, passphrase), isLost, lost.join('/'));
+        assert.deepEqual((await allFiles(temp.path)).sort(), before);
+      }
+    }
+  });
+
+  it('are sealed ones too, when what opens them is missing', async () => {
+    await using temp = await tempFolder();
+    await open(temp.path, PASSPHRASE);
+    await rm(join(temp.path, 'roots', 'lock.json'));
+    for (const passphrase of [undefined, PASSPHRASE]) {
+      await assert.rejects(open(temp.path, passphrase), isLost);
+    }
+  });
+
+  it('are noticed where HSMs are, also in a folder from before there was a mark', async () => {
+    await using temp = await tempFolder();
+    const made = { file: join(temp.path, 'roots.made'), isInUse: true };
+    const roots = join(temp.path, 'roots');
+    await assert.rejects(Roots.open(roots, { ...given, made }), isLost);
+    assert.deepEqual(await allFiles(temp.path), []);
+
+    await Roots.open(roots, given);
+    await Roots.open(roots, { ...given, made });
+    await rm(roots, { recursive: true });
+    await assert.rejects(open(temp.path), isLost);
+  });
+
+  it('open again once the folder was put back, and a first start that was cut short goes on', async () => {
+    await using temp = await tempFolder();
+    const first = await open(temp.path);
+    await rename(join(temp.path, 'roots'), join(temp.path, 'away'));
+    await assert.rejects(open(temp.path), isLost);
+    await rename(join(temp.path, 'away'), join(temp.path, 'roots'));
+    const again = await open(temp.path);
+    assert.deepEqual(again.maker().mkbk.key.expose(), first.maker().mkbk.key.expose());
+
+    // As if the power had gone before the mark was written.
+    await rm(join(temp.path, 'roots.made'));
+    await rm(join(temp.path, 'roots', 'storage'), { recursive: true });
+    assert.equal((await open(temp.path)).areLocked, false);
   });
 });
 

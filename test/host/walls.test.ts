@@ -1,17 +1,20 @@
 /** What the control plane's user is refused, tried as that user by real system calls. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { chown, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { addToEnvironment } from '../../src/cli/environment.ts';
 import { type LocalFleet, startLocalFleet } from '../../src/fleet/local.ts';
 import { operatorSocket } from '../../src/host/operator.ts';
 import { controlPlaneUser, hostUser, isRoot } from '../../src/host/users.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { newClusterId, newHsmId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
+import { start } from '../support/command.ts';
 import { type FleetProcesses, fleetProcesses } from '../support/processes.ts';
+import { readEnv, temporaryFolder } from '../support/service.ts';
 import { type TempFolder, tempFolder } from '../support/temp-folder.ts';
 
 const run = promisify(execFile);
@@ -142,5 +145,38 @@ describe('the control plane’s user', { skip }, () => {
       ]);
       for (const outcome of outcomes) assert.match(outcome, /^(EACCES|EPERM|ENOENT)$/);
     }
+  });
+
+  it('cannot read, change or replace the password that `keyark up` leaves for clients', async () => {
+    await using folder = await temporaryFolder();
+    const data = join(folder.path, 'd');
+    {
+      await using up = start(['up', '--data', data, '--port', '0']);
+      await up.says('Stop with Ctrl-C.');
+      assert.match((await readEnv(data))['KEYARK_PIN'] ?? '', /^app:/);
+      assert.equal((await stat(join(data, 'env'))).mode & 0o777, 0o600);
+      assert.deepEqual(
+        await attempt(controlPlaneUser(), [
+          ['read', join(data, 'env')],
+          ['write', join(data, 'env')],
+          ['rename', join(data, 'env')],
+          ['list', join(data, 'customer')],
+          ['read', join(data, 'customer', 'home', 'app-password')],
+        ]),
+        ['EACCES', 'EACCES', 'EPERM', 'EACCES', 'EACCES'],
+      );
+      const { code, stderr } = await up.end();
+      assert.equal(code, 0, stderr);
+    }
+    await assert.rejects(stat(join(data, 'env')), { code: 'ENOENT' });
+  });
+
+  it('cannot have that password written into a file of its own', async () => {
+    await using temp = await tempFolder();
+    await writeFile(join(temp.path, 'env.up'), '');
+    await chown(join(temp.path, 'env.up'), controlPlaneUser().uid, controlPlaneUser().gid);
+    await addToEnvironment(temp.path, new Map([['KEYARK_PIN', 'app:secret']]));
+    const [outcome] = await attempt(controlPlaneUser(), [['read', join(temp.path, 'env')]]);
+    assert.equal(outcome, 'EACCES');
   });
 });

@@ -26,6 +26,7 @@ export interface Running extends AsyncDisposable {
   readonly pid: number;
   readonly ended: Promise<Outcome>;
   stdout(): string;
+  stderr(): string;
   /** Resolves when stdout holds `text`; fails when the command ends before. */
   says(text: string): Promise<void>;
   /** The same for stderr, where the log goes. */
@@ -71,6 +72,7 @@ export function start(args: readonly string[], { env = {}, input = '' }: RunOpti
     pid: child.pid ?? -1,
     ended,
     stdout: () => stdout,
+    stderr: () => stderr,
     says: (text) => waitFor(text, () => stdout),
     logs: (text) => waitFor(text, () => stderr),
     end,

@@ -18,6 +18,7 @@ import { CustomerFolder, signRequestOfCluster } from '../../src/cli/customer.ts'
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import { type Clusters, createClusters } from '../../src/clusters/clusters.ts';
 import type { ClusterDeps } from '../../src/clusters/deps.ts';
+import { feedFollowers } from '../../src/clusters/feed.ts';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import { recoverClusters } from '../../src/clusters/recover.ts';
 import { createRestores, type Restores } from '../../src/clusters/restores.ts';
@@ -189,6 +190,7 @@ export class World implements AsyncDisposable {
       profile: this.profile,
     });
     this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
+    this.backups.onProven(({ clusterId }) => feedFollowers(this.deps, clusterId));
     this.clusters = createClusters(this.deps);
     this.restores = createRestores({ ...this.deps, undoMs: UNDO_MS });
   }

@@ -1,7 +1,8 @@
-/** `keyark cluster`: list them, set the first admin password. */
+/** `keyark cluster`: list them, set the first admin password, give an HSM up. */
 import type { Command } from 'commander';
 import { MINUTE_MS } from '../../kernel/clock.ts';
 import type { JsonObject } from '../../kernel/types.ts';
+import { confirm } from '../confirm.ts';
 import { type Context, clientOf, hasOption, textOption, withData, withJson } from '../context.ts';
 import { listOf, optionalText, textOf } from '../json.ts';
 import { atDoor, withCluster } from '../officer-command.ts';
@@ -13,7 +14,7 @@ import { waitFor } from '../wait.ts';
 const ACTIVE_MS = 2 * MINUTE_MS;
 
 export function addCluster(program: Command, context: Context): void {
-  const cluster = program.command('cluster').description('clusters: list, activate');
+  const cluster = program.command('cluster').description('clusters: list, activate, give-up');
 
   const list = cluster
     .command('list')
@@ -48,6 +49,29 @@ export function addCluster(program: Command, context: Context): void {
         (await describeCluster(client, clusterId))['State'] === 'ACTIVE' ? true : undefined,
     );
     context.print.line(`${clusterId} is ACTIVE. Its first admin is called admin.`);
+  });
+
+  const giveUp = cluster
+    .command('give-up')
+    .description('remove a DEGRADED HSM without a backup of what it holds')
+    .argument('<hsm-id>')
+    .option('--cluster-id <id>', 'whose (default: KEYARK_CLUSTER_ID, or the only one)')
+    .addHelpText(
+      'after',
+      '\nExample:\n  keyark cluster give-up hsm-…\n\nFor what DeleteHsm refuses: an HSM that holds changes of its own, or does not answer.',
+    );
+  withData(giveUp.option('--yes', 'do not ask')).action(async (hsmId: string) => {
+    const { client, clusterId: fallback } = await clientOf(context, giveUp);
+    const clusterId = await chooseCluster(client, textOption(giveUp, 'clusterId'), fallback);
+    await confirm(context, {
+      plan: [
+        `${hsmId} of ${clusterId} is zeroised and removed. Users, keys and changes that only it holds are lost for good; the cluster's other HSMs and its backups stay.`,
+      ],
+      name: hsmId,
+      isYes: hasOption(giveUp, 'yes'),
+    });
+    await client.own('GiveUpHsm', { ClusterId: clusterId, HsmId: hsmId });
+    context.print.line(`${hsmId} is being removed.`);
   });
 }
 

@@ -2,7 +2,15 @@
 import type { Command } from 'commander';
 import type { EpochMs, JsonObject } from '../../kernel/types.ts';
 import { type Context, clientOf, hasOption, withData, withJson } from '../context.ts';
-import { listOf, numberOf, objectOf, optionalNumber, optionalTime, textOf } from '../json.ts';
+import {
+  listOf,
+  numberOf,
+  objectOf,
+  optionalNumber,
+  optionalText,
+  optionalTime,
+  textOf,
+} from '../json.ts';
 import { holdLines, markLines } from '../marks.ts';
 import { ago, duration, tableLines } from '../print.ts';
 
@@ -82,6 +90,7 @@ export function statusLines(status: JsonObject, now: EpochMs): readonly string[]
     ...headLines(status),
     '',
     ...(clusters.length === 0 ? ['No cluster yet.'] : tableLines(head, clusters)),
+    ...listOf(status, 'Clusters').flatMap(notActiveLines),
     '',
     ...survivalLines(status),
     ...rootsLines(status),
@@ -95,6 +104,14 @@ function headLines(status: JsonObject): readonly string[] {
   const reasons = listOf(health, 'Reasons').map((each) => `  ${textOf(each, 'Why')}`);
   const level = textOf(health, 'Level').toUpperCase();
   return [`${level}: ${headline(status)}   (profile ${textOf(status, 'Profile')})`, ...reasons];
+}
+
+/** HSMs that do not serve, and why, in words that the service keeps with them. */
+function notActiveLines(cluster: JsonObject): readonly string[] {
+  return listOf(cluster, 'NotActive').map((hsm) => {
+    const why = optionalText(hsm, 'StateMessage');
+    return `  ${textOf(hsm, 'HsmId')} is ${textOf(hsm, 'State')}${why === undefined ? '' : `: ${why}`}`;
+  });
 }
 
 export function survivalLines(status: JsonObject): readonly string[] {

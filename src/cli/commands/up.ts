@@ -7,7 +7,7 @@ import { type Config, settingNames } from '../../config.ts';
 import type { Client } from '../client.ts';
 import { type Context, configToStart, withRehearsal, withSettings } from '../context.ts';
 import { CustomerFolder } from '../customer.ts';
-import { addToEnvironment, environmentMark } from '../environment.ts';
+import { addToEnvironment, environmentMark, removeEnvironment } from '../environment.ts';
 import { firstScreen } from '../first-screen.ts';
 import { makeReady } from '../ready-made.ts';
 import { clientOf, type ServiceProcess, startServiceProcess } from '../service-process.ts';
@@ -38,8 +38,14 @@ async function up(
   const service = startServiceProcess(config, context, { isLogHeld, ...given });
   const stop = (): void => service.stop();
   process.on('SIGTERM', stop).on('SIGINT', stop);
+  let mark: string | undefined;
+  const onWritten = (written: string | undefined): void => {
+    mark = written;
+  };
   try {
-    await Promise.race([greet(context, config, before, service), service.ended]);
+    context.print.progress('starting the service …');
+    const client = await clientOf(service, { config, context, before });
+    await Promise.race([greet({ context, config, client, service, onWritten }), service.ended]);
   } catch (cause) {
     service.releaseLog();
     // A service that ended by itself has said why; what we missed from it is no second problem.
@@ -49,19 +55,53 @@ async function up(
     await service.ended;
     throw cause;
   }
-  return await service.ended;
+  const code = await service.ended;
+  await removeEnvironment(config.data, mark);
+  return code;
 }
 
-/** Waits for the service, makes what is missing, prints the first screen. */
-async function greet(
-  context: Context,
-  config: Config,
-  before: string | undefined,
-  service: ServiceProcess,
-): Promise<void> {
+interface GreetParts {
+  readonly context: Context;
+  readonly config: Config;
+  readonly client: Client;
+  readonly service: ServiceProcess;
+  /** Told the mark of `DATA/env` once it is this process's. */
+  readonly onWritten: (mark: string | undefined) => void;
+}
+
+/** What is wrong with the ready-made cluster is no reason to end a service that may have to restore it. */
+async function greet(parts: GreetParts): Promise<void> {
+  const { context, config, service } = parts;
+  try {
+    await introduce(parts);
+  } catch (cause) {
+    if (service.isEnding()) throw cause;
+    service.releaseLog();
+    const why = cause instanceof Error ? cause.message : String(cause);
+    for (const line of notReady(why, config, parts.client)) context.print.note(line);
+  }
+}
+
+function notReady(why: string, { data, home }: Config, { endpoint }: Client): readonly string[] {
+  return [
+    `[NOT_READY] ${why}`,
+    `Keyark runs all the same: ${endpoint.url.origin}, data in ${data}; the cluster "${home.name}" was left as it is.`,
+    `  what is wrong         keyark status --data ${data}`,
+    `  what can be restored  keyark backup list --data ${data}`,
+    `  onto a new HSM        keyark aws --data ${data} cloudhsmv2 create-hsm --cluster-id … --availability-zone ${endpoint.region}a`,
+    'Stop with Ctrl-C.',
+  ];
+}
+
+/** Makes what is missing, prints the first screen. */
+async function introduce({
+  context,
+  config,
+  client,
+  service,
+  onWritten,
+}: GreetParts): Promise<void> {
   const { signal } = service;
-  context.print.progress('starting the service …');
-  const client = await clientOf(service, { config, context, before });
   const status = await client.own('GetStatus');
   if (isLocked(status)) {
     context.print.note(
@@ -75,13 +115,11 @@ async function greet(
   }
   const customer = new CustomerFolder({ ...context, data: config.data, name: config.home.name });
   const made = await makeReady({ client, customer, context, home: config.home, signal });
-  await addToEnvironment(
-    config.data,
-    new Map([
-      ['KEYARK_CLUSTER_ID', made.clusterId],
-      ['KEYARK_PIN', made.pin],
-    ]),
-  );
+  const added = new Map([
+    ['KEYARK_CLUSTER_ID', made.clusterId],
+    ['KEYARK_PIN', made.pin],
+  ]);
+  onWritten(await addToEnvironment(config.data, added));
   const lines = await firstScreen({ context, client, config, customer, made });
   for (const line of lines) context.print.line(line);
 }
