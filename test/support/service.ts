@@ -16,6 +16,8 @@ export interface RunningService extends AsyncDisposable {
   readonly pid: number;
   /** Everything it wrote to stdout and stderr so far. */
   output(): string;
+  /** Its exit code, once it has ended. */
+  readonly ended: Promise<number | null>;
   kill(signal: NodeJS.Signals): Promise<number | null>;
 }
 
@@ -61,6 +63,7 @@ export async function startService(
     env,
     pid: child.pid ?? -1,
     output: () => output,
+    ended: exited,
     kill,
     async [Symbol.asyncDispose]() {
       if (child.exitCode === null && child.signalCode === null) await kill('SIGTERM');
