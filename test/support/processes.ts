@@ -1,4 +1,5 @@
 /** Finding Keyark's real processes, to end them or look at them: by parent and command line. */
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 
 export interface RunningProcess {
@@ -23,6 +24,19 @@ async function look(pid: number): Promise<RunningProcess | undefined> {
   } catch {
     // Gone between the listing and the look.
     return undefined;
+  }
+}
+
+/**
+ * Who may look into a process that runs as the same user (Yama's `ptrace_scope`): 0 every process of the user,
+ * 1 its ancestors, 2 root, 3 nobody.
+ */
+export function whoMayLook(): number {
+  try {
+    return Number(readFileSync('/proc/sys/kernel/yama/ptrace_scope', 'utf8'));
+  } catch {
+    // A kernel without that rule.
+    return 0;
   }
 }
 
