@@ -14,9 +14,8 @@ import { chooseAddress, eniIdOf } from './network.ts';
 import type { CreateHsmRequest } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
 import { sourceFor } from './source.ts';
+import { FOLLOWER_FROZEN, freezeFollower, openWriter, RESTORING_FROZEN } from './write-turn.ts';
 
-export const FOLLOWER_FROZEN =
-  'Another HSM of this cluster takes changes; this one follows and is fed again after each proven backup.';
 const MAX_HSMS = 28;
 
 export async function createHsm(
@@ -90,7 +89,9 @@ export function finishCreateHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
       moveHsm(deps, hsm.id, 'DEGRADED', {
         why: `Not usable: ${messageOf(cause)} Delete it and try again.`,
       });
+      return;
     }
+    await openWriter(deps, hsm.id);
   });
 }
 
@@ -160,13 +161,14 @@ async function restoreInto(
   from: { backup: ReadyBackup; isClone: boolean; hasWriter: boolean },
 ): Promise<void> {
   const handle = await deps.fleet.obtain(hsm.id, cluster.id);
+  // Until its row says that it serves: should we die before, it is restored once more, over any change.
+  await handle.limit(from.hasWriter ? FOLLOWER_FROZEN : RESTORING_FROZEN);
   const opened = await deps.backups.restore(from.backup, {
     cluster,
     hsm,
     handle,
     isClone: from.isClone,
   });
-  await handle.limit(from.hasWriter ? FOLLOWER_FROZEN : null);
   const hello = await handle.hello();
   const now = deps.clock.now();
   if (!from.hasWriter)
@@ -184,20 +186,23 @@ function noteRestored(
   newestChange: { generation: number; at: EpochMs },
   hello: Hello,
 ): void {
-  deps.catalog.transact((writer) => {
+  const replaced = deps.catalog.transact((writer) => {
     const row = writer.cluster(cluster.id);
-    if (row === undefined) return;
+    if (row === undefined) return [];
     // An HSM that stopped and was replaced has lost the write turn, also if it comes back.
-    for (const other of writer.hsmsOf(cluster.id)) {
-      if (other.takesWrites) writer.putHsm({ ...other, takesWrites: false });
-    }
+    const others = writer.hsmsOf(cluster.id).filter(({ takesWrites }) => takesWrites);
+    for (const other of others) writer.putHsm({ ...other, takesWrites: false });
     writer.putCluster({
       ...row,
       newestChange,
       nextBackupAt: row.nextBackupAt ?? newestChange.at,
       certificates: { ...row.certificates, ...publicCertificatesOf(hello) },
     });
+    return others;
   });
+  for (const { id } of replaced) {
+    deps.background.run(`freeze ${id}`, () => freezeFollower(deps, id));
+  }
 }
 
 function serving(

@@ -11,6 +11,7 @@ import type { ClusterDeps } from './deps.ts';
 import { feed } from './feed.ts';
 import type { HsmSelector } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
+import { LEAVING_FROZEN, openWriter } from './write-turn.ts';
 
 export async function deleteHsm(
   deps: ClusterDeps,
@@ -55,6 +56,7 @@ export function finishDeleteHsm(deps: ClusterDeps, before: Hsm): Promise<void> {
       moveHsm(deps, before.id, before.state === 'DEGRADED' ? 'DEGRADED' : 'ACTIVE', {
         why: `Not deleted: the backup before it failed. ${messageOf(cause)}`,
       });
+      await openWriter(deps, before.id);
       return;
     }
     try {
@@ -85,6 +87,8 @@ export function retryDeletions(deps: ClusterDeps): void {
 async function backUpFirst(deps: ClusterDeps, hsm: Hsm): Promise<void> {
   const known = await deps.fleet.list();
   if (!known.some(({ hsmId }) => hsmId === hsm.id) || !mayHoldState(deps, hsm)) return;
+  // From here on nothing is acknowledged that the backup would not have.
+  if (hsm.takesWrites) await deps.fleet.hsm(hsm.id).limit(LEAVING_FROZEN);
   const backup = await deps.backups.take(hsm.clusterId, 'before-delete-hsm');
   await handOver(deps, hsm, backup);
 }
@@ -106,9 +110,14 @@ async function handOver(deps: ClusterDeps, leaving: Hsm, backup: ReadyBackup): P
     .find((hsm) => hsm.id !== leaving.id && hsm.state === 'ACTIVE');
   if (heir === undefined) return;
   await feed(deps, heir, backup);
-  await deps.fleet.hsm(heir.id).limit(null);
-  moveHsm(deps, leaving.id, 'DELETE_IN_PROGRESS', { takesWrites: false });
-  moveHsm(deps, heir.id, 'ACTIVE', { takesWrites: true });
+  // One fact: never two that take changes, and never none.
+  deps.catalog.transact((writer) => {
+    for (const { id } of [leaving, heir]) {
+      const row = writer.hsm(id);
+      if (row !== undefined) writer.putHsm({ ...row, takesWrites: id === heir.id });
+    }
+  });
+  await openWriter(deps, heir.id);
 }
 
 /** A cluster that was never initialised gets a new key, and a new CSR, with its next HSM. */

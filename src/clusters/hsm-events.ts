@@ -4,9 +4,9 @@ import type { Hello } from '../hsm/protocol.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import { activated } from './activation.ts';
 import type { Cluster, Hsm } from './cluster.ts';
-import { FOLLOWER_FROZEN } from './create-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
 import { moveCluster, moveHsm } from './rows.ts';
+import { freezeFollower, openWriter } from './write-turn.ts';
 
 /** @param noteChange what the keeper wants to hear about. */
 export function handleFleetEvent(
@@ -80,6 +80,9 @@ function isBack(
     }));
   }
   if (hello.lifecycle === 'ACTIVE') activated(deps, hsm.id, hello.generation);
+  deps.background.run(`open ${hsm.id}`, () =>
+    deps.turns.run(cluster.id, () => openWriter(deps, hsm.id)),
+  );
   noteChange(cluster.id, hello.generation);
 }
 
@@ -87,7 +90,7 @@ function isBack(
 function followerIsBack(deps: ClusterDeps, hsm: Hsm, hello: Hello): void {
   const newest = deps.catalog.read((reader) => reader.newestReady(hsm.clusterId));
   const provenGeneration = newest?.archive.seal.statement.generation ?? -1;
-  deps.background.run(`freeze ${hsm.id}`, () => deps.fleet.hsm(hsm.id).limit(FOLLOWER_FROZEN));
+  deps.background.run(`freeze ${hsm.id}`, () => freezeFollower(deps, hsm.id));
   if (hello.generation <= provenGeneration) {
     if (hsm.state === 'DEGRADED') moveHsm(deps, hsm.id, 'ACTIVE');
     return;

@@ -40,6 +40,7 @@ export interface HsmHandle {
   seal(backupId: BackupId, signal?: AbortSignal): Promise<Sealing>;
   open(request: OpenRequest): Promise<OpenOutcome>;
   digest(): Promise<{ stateDigest: string; generation: number; counts: Counts }>;
+  /** Changes are refused with this sentence, or taken (null); it outlives the HSM's process and its host. */
   limit(frozenBecause: string | null): Promise<void>;
 }
 
@@ -83,5 +84,8 @@ export interface Fleet {
   discard(hsmId: HsmId): Promise<void>;
   /** `maker` and `owner` name other sets of roots than the default, for rehearsing refusals. */
   drill(roots?: { maker?: string; owner?: string }): Promise<DrillHsm>;
+  /** Leads a cluster's doors to this HSM, until the host is started anew. */
+  lead(clusterId: ClusterId, hsmId: HsmId): Promise<void>;
+  /** The first listener also hears what happened before it. */
   onEvent(listener: (event: FleetEvent) => void): void;
 }

@@ -18,6 +18,8 @@ const START_TIMEOUT_MS = 60_000;
 /** Waits between deaths in a row; the last one repeats. */
 const BACKOFF_MS = [0, 100, 500, 2_000, 10_000] as const;
 const LONG_LIFE_MS = 60_000;
+/** A few for each of a host's HSMs: whoever starts a fleet listens soon. */
+const MAX_UNHEARD = 1_024;
 
 export interface LocalFleetOptions {
   /** The data folder; the host keeps its things in `host/` and the doors in `clusters/`. */
@@ -39,6 +41,8 @@ export async function startLocalFleet(options: LocalFleetOptions): Promise<Local
 export class LocalFleet implements Fleet, AsyncDisposable {
   readonly #options: LocalFleetOptions;
   readonly #listeners: ((event: FleetEvent) => void)[] = [];
+  /** Told before anybody listened: HSMs that run already are told only once. */
+  readonly #unheard: FleetEvent[] = [];
   readonly #up = new Set<HsmId>();
   readonly #end = new AbortController();
   #process: HostProcess | undefined;
@@ -130,8 +134,13 @@ export class LocalFleet implements Fleet, AsyncDisposable {
     return typeof port === 'number' ? { port } : {};
   }
 
+  async lead(clusterId: ClusterId, hsmId: HsmId): Promise<void> {
+    await this.door({ clusterId, hsmId });
+  }
+
   onEvent(listener: (event: FleetEvent) => void): void {
     this.#listeners.push(listener);
+    for (const event of this.#unheard.splice(0)) listener(event);
   }
 
   /** Closes the channel, which ends the host and with it every HSM. */
@@ -256,6 +265,9 @@ export class LocalFleet implements Fleet, AsyncDisposable {
   }
 
   #tell(event: FleetEvent): void {
+    if (this.#listeners.length === 0 && this.#unheard.length < MAX_UNHEARD) {
+      this.#unheard.push(event);
+    }
     for (const listener of this.#listeners) listener(event);
   }
 

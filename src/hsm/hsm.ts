@@ -116,7 +116,7 @@ export class Hsm {
       exercise: () => this.#drill.exercise(),
       prove: ({ params }) => this.#drill.prove(params),
       digest: () => this.#digest(),
-      limit: async ({ params }) => this.#limit(params),
+      limit: ({ params }) => this.#limit(params),
       zeroise: ({ params }) => this.#zeroise(params),
     };
     const handler = <Call extends HsmCall>(call: Call): [HsmCall, WireHandler] => [
@@ -356,8 +356,10 @@ export class Hsm {
     return { result: { stateDigest: stateDigest(shared), generation, counts: countsOf(shared) } };
   }
 
-  #limit({ frozenBecause }: Params<'limit'>): Answer<'limit'> {
+  /** Answers once every change that was let through before is durable: whoever seals then seals it too. */
+  async #limit({ frozenBecause }: Params<'limit'>): Promise<Answer<'limit'>> {
     this.#frozenBecause = frozenBecause;
+    await this.#parts().officers.changesDone();
     return { result: {} };
   }
 

@@ -62,6 +62,28 @@ test('DeleteHsm keeps the HSM, and says why, when the backup before it fails', a
   assert.equal(hsm.state, 'ACTIVE');
   assert.match(hsm.stateMessage ?? '', /Not deleted.*disk is full/);
   assert.deepEqual(await usersOf(world, hsmId), ['admin', 'app']);
+  // It serves on, changes and all.
+  await addUser(world, hsmId, 'later');
+});
+
+test('DeleteHsm acknowledges no change that its last backup does not have', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const acknowledged: string[] = [];
+  const changing = world.asAdmin(hsmId, async (call) => {
+    for (let n = 0; ; n += 1) {
+      const username = `user${n}`;
+      await call('user-create', { username, role: 'crypto-user', password: 'some-password-1' });
+      acknowledged.push(username);
+      if (n === 0) await world.clusters.deleteHsm(SCOPE, clusterId, { hsmId });
+    }
+  });
+  await assert.rejects(changing, { code: 'WritesFrozen' });
+  await world.background.idle();
+  assert.equal(world.hsm(hsmId).state, 'DELETED');
+  const successor = await world.addHsm(clusterId);
+  const users = await usersOf(world, successor.id);
+  assert.deepEqual(users, ['admin', ...acknowledged].sort());
 });
 
 test('a second HSM is fed from a backup of the first, refuses changes, and follows', async () => {

@@ -114,6 +114,9 @@ export class InProcessFleet implements Fleet {
     return [...this.#units.keys()].map((hsmId) => ({ hsmId, isRunning: true }));
   }
 
+  /** Here officers are led by the test itself. */
+  async lead(): Promise<void> {}
+
   async discard(hsmId: HsmId): Promise<void> {
     this.#parts.before?.('fleet.discard');
     this.#units.delete(hsmId);
