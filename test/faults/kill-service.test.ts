@@ -13,18 +13,20 @@ import { listOf, objectOf, textOf } from '../../src/cli/json.ts';
 import { describeCluster } from '../../src/cli/officers.ts';
 import { waitFor } from '../../src/cli/wait.ts';
 import { systemClock as clock } from '../../src/kernel/clock.ts';
+import type { JsonObject } from '../../src/kernel/types.ts';
 import { BusyOfficer } from '../support/busy-officer.ts';
 import { Luck, seedOfThisRun } from '../support/luck.ts';
 import { family, fleetProcesses, naming } from '../support/processes.ts';
 import { checkBackups } from '../support/proofs.ts';
-import { clientOf, readyCluster } from '../support/ready-cluster.ts';
+import { addHsm, clientOf, readyCluster, replaceHsms } from '../support/ready-cluster.ts';
 import { type RunningService, startService, temporaryFolder } from '../support/service.ts';
 
 const SEED = seedOfThisRun();
 const REGION = 'us-east-1';
 /** Soon after each change, so that backups are under way all the time. */
 const SETTINGS = ['--backup-quiet', '1', '--backup-latest', '2'];
-const SETTLE_MS = 60_000;
+/** What was left half-way is tried again once a minute. */
+const SETTLE_MS = 120_000;
 const STRAYS_MS = 20_000;
 /** About as long as a backup with its proof takes. */
 const LONGEST_MOMENT_MS = 1_200;
@@ -96,11 +98,11 @@ class Stand implements AsyncDisposable {
     await this.#service[Symbol.asyncDispose]();
   }
 
-  /** At a random moment of a backup that has just begun. */
+  /** At a random moment of something that has just begun. */
   async kill(victim: Victim, luck: Luck, clusterId: string): Promise<void> {
     const moment = luck.below(LONGEST_MOMENT_MS);
     if (victim === 'drill') return await this.#killDrill(moment, clusterId);
-    await this.takeBackup(clusterId);
+    await this.#begin(luck, clusterId);
     await clock.sleep(moment);
     switch (victim) {
       case 'control plane':
@@ -112,6 +114,19 @@ class Stand implements AsyncDisposable {
         return;
       case 'hsm':
         process.kill(await this.#anyHsm(luck), 'SIGKILL');
+    }
+  }
+
+  /** A backup, or an HSM that comes or goes, which begins with one. One of two that goes may be the writer. */
+  async #begin(luck: Luck, clusterId: string): Promise<void> {
+    const client = await clientOf(this.data);
+    const cluster = await describeCluster(client, clusterId);
+    const hsms = listOf(cluster, 'Hsms');
+    if (luck.below(2) === 0) await this.takeBackup(clusterId);
+    else if (hsms.length === 1) await addHsm(client, cluster);
+    else {
+      const HsmId = textOf(luck.pick(hsms), 'HsmId');
+      await client.aws('DeleteHsm', { ClusterId: clusterId, HsmId });
     }
   }
 
@@ -172,8 +187,17 @@ class Stand implements AsyncDisposable {
     const client = await clientOf(this.data);
     await this.#wait('every HSM is ACTIVE', async () => {
       const hsms = listOf(await describeCluster(client, clusterId), 'Hsms');
+      for (const hsm of hsms.filter(isOfNoUse)) {
+        await client.aws('DeleteHsm', { ClusterId: clusterId, HsmId: textOf(hsm, 'HsmId') });
+      }
       return hsms.length > 0 && hsms.every((hsm) => hsm['State'] === 'ACTIVE');
     });
+    const door = listOf(await client.own('GetClusterDoor', { ClusterId: clusterId }), 'Hsms');
+    assert.equal(
+      door.filter((hsm) => hsm['TakesWrites'] === true).length,
+      1,
+      'one HSM has the turn',
+    );
     await this.#wait('no backup is under way', async () => (await this.#unfinished()).length === 0);
     const backupId = await this.takeBackup(clusterId);
     const state = await this.#wait(`${backupId} is settled`, () => this.#settled(backupId));
@@ -202,19 +226,7 @@ class Stand implements AsyncDisposable {
     const hsms = join(this.data, 'host', 'hsms');
     for (const name of await readdir(hsms)) await rm(join(hsms, name), { recursive: true });
     await this.#startAgain([]);
-    const client = await clientOf(this.data);
-    const cluster = await describeCluster(client, clusterId);
-    for (const hsm of listOf(cluster, 'Hsms')) {
-      await client.aws('DeleteHsm', { ClusterId: clusterId, HsmId: textOf(hsm, 'HsmId') });
-    }
-    const hsmsNow = async () => listOf(await describeCluster(client, clusterId), 'Hsms');
-    await this.#wait('no HSM is left', async () => (await hsmsNow()).length === 0);
-    const [AvailabilityZone] = Object.keys(objectOf(cluster, 'SubnetMapping'));
-    await client.aws('CreateHsm', { ClusterId: clusterId, AvailabilityZone });
-    await this.#wait(
-      'the new HSM is ACTIVE',
-      async () => (await hsmsNow())[0]?.['State'] === 'ACTIVE',
-    );
+    await replaceHsms(await clientOf(this.data), clusterId);
   }
 
   /** Processes that were started on this folder and belong to no service that runs; they get a moment to go. */
@@ -252,6 +264,11 @@ class Stand implements AsyncDisposable {
       return answer === false ? undefined : answer;
     });
   }
+}
+
+/** What died while it was made says so, and asks to be deleted. */
+function isOfNoUse(hsm: JsonObject): boolean {
+  return hsm['State'] === 'DEGRADED' && /^Not usable/.test(String(hsm['StateMessage']));
 }
 
 /** @returns false when there is no such process any more. */

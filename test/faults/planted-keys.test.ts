@@ -11,7 +11,6 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { listOf, objectOf, textOf } from '../../src/cli/json.ts';
-import { describeCluster } from '../../src/cli/officers.ts';
 import { waitFor } from '../../src/cli/wait.ts';
 import { Roots } from '../../src/hsm/roots.ts';
 import { systemClock as clock } from '../../src/kernel/clock.ts';
@@ -32,7 +31,7 @@ import {
   WITH_CORE_DUMPS,
 } from '../support/process-memory.ts';
 import { fleetProcesses, isAlive } from '../support/processes.ts';
-import { type ReadyCluster, readyCluster } from '../support/ready-cluster.ts';
+import { type ReadyCluster, readyCluster, replaceHsms } from '../support/ready-cluster.ts';
 import { type RunningService, startService, temporaryFolder } from '../support/service.ts';
 import { cannotRecord, recordTraffic, type Stream } from '../support/traffic.ts';
 
@@ -117,7 +116,7 @@ for (const way of WAYS) {
       });
     };
     await checkAll('after a backup was proven');
-    await replaceHsm(cluster);
+    await replaceHsms(cluster.client, cluster.clusterId);
     await plants.use(cluster);
     await checkAll('after a new HSM was made of the backup, and used');
     await t.test(
@@ -209,22 +208,6 @@ async function provenBackup({ client, clusterId }: ReadyCluster): Promise<unknow
     const [backup] = listOf(await client.aws('DescribeBackups', filters), 'Backups');
     return backup?.['BackupState'] === 'READY' ? backup : undefined;
   });
-}
-
-async function replaceHsm({ client, clusterId }: ReadyCluster): Promise<void> {
-  const cluster = await describeCluster(client, clusterId);
-  const hsms = async () => listOf(await describeCluster(client, clusterId), 'Hsms');
-  for (const hsm of listOf(cluster, 'Hsms')) {
-    await client.aws('DeleteHsm', { ClusterId: clusterId, HsmId: textOf(hsm, 'HsmId') });
-  }
-  await waitFor(clock, { until: 'no HSM is left', atMostMs: WAIT_MS }, async () =>
-    (await hsms()).length === 0 ? true : undefined,
-  );
-  const [AvailabilityZone] = Object.keys(objectOf(cluster, 'SubnetMapping'));
-  await client.aws('CreateHsm', { ClusterId: clusterId, AvailabilityZone });
-  await waitFor(clock, { until: 'the new HSM is ACTIVE', atMostMs: WAIT_MS }, async () =>
-    (await hsms())[0]?.['State'] === 'ACTIVE' ? true : undefined,
-  );
 }
 
 function crossed(
