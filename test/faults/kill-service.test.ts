@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { ServiceRefused } from '../../src/cli/client.ts';
 import { EXIT } from '../../src/cli/exit-codes.ts';
-import { listOf, objectOf, textOf } from '../../src/cli/json.ts';
+import { listOf, numberOf, objectOf, textOf } from '../../src/cli/json.ts';
 import { describeCluster } from '../../src/cli/officers.ts';
 import { waitFor } from '../../src/cli/wait.ts';
 import { systemClock as clock } from '../../src/kernel/clock.ts';
@@ -60,16 +60,17 @@ test(`kill -9 of any process at any moment loses nothing that was acknowledged (
     await stand.kill(victim, luck, cluster.clusterId);
     await officer.isHeard();
     await officer.pause();
-    await stand.settle(cluster.clusterId);
+    const { generation } = await stand.settle(cluster.clusterId);
+    await officer.reaches(generation);
     await officer.check();
     await checkBackups(await clientOf(stand.data), { data: stand.data, region: REGION });
     assert.deepEqual(await stand.strays(), []);
   }
 
-  const proven = await stand.settle(cluster.clusterId);
+  const { backupId } = await stand.settle(cluster.clusterId);
   const before = await officer.check();
   await stand.replaceHsm(cluster.clusterId);
-  assert.deepEqual(await officer.check(), before, `restored from ${proven}`);
+  assert.deepEqual(await officer.check(), before, `restored from ${backupId} or later`);
   await officer.checkAllPasswords();
   t.diagnostic(`${officer.acknowledged} changes were acknowledged`);
   await stand.stop();
@@ -183,7 +184,7 @@ class Stand implements AsyncDisposable {
   }
 
   /** Waits for a service, HSMs and backups that are at rest, with a proof of everything there is. */
-  async settle(clusterId: string): Promise<string> {
+  async settle(clusterId: string): Promise<{ backupId: string; generation: number }> {
     const client = await clientOf(this.data);
     await this.#wait('every HSM is ACTIVE', async () => {
       const hsms = listOf(await describeCluster(client, clusterId), 'Hsms');
@@ -202,7 +203,9 @@ class Stand implements AsyncDisposable {
     const backupId = await this.takeBackup(clusterId);
     const state = await this.#wait(`${backupId} is settled`, () => this.#settled(backupId));
     assert.equal(state, 'READY', this.#service.output());
-    return backupId;
+    const proof = await client.own('GetBackupProof', { BackupId: backupId });
+    const seal = objectOf(objectOf(proof, 'Seal'), 'statement');
+    return { backupId, generation: numberOf(seal, 'generation') };
   }
 
   /** @returns the id of a backup that has just begun; a cluster whose HSM is coming back refuses at first. */

@@ -282,6 +282,14 @@ test('frozen writes refuse every change and leave logins and signatures alone', 
   const before = rig.store.shared.generation;
   const changes: [Officer, string, Record<string, string | number | object>][] = [
     [admin, 'user-create', { username: 'bob', role: 'crypto-user', password: USER_PASSWORD }],
+    // Neither is judged here: what this HSM knows of users may be old.
+    [admin, 'user-create', { username: 'alice', role: 'crypto-user', password: USER_PASSWORD }],
+    [
+      admin,
+      'user-change-password',
+      { username: 'carol', role: 'crypto-user', password: USER_PASSWORD },
+    ],
+    [admin, 'user-delete', { username: 'carol', role: 'crypto-user' }],
     [admin, 'policy-set', { name: 'lockout-limit', value: 9 }],
     [alice, 'key-generate-symmetric', { type: 'aes', bytes: 16, label: 'k' }],
     [alice, 'key-generate-many', { kinds: ['aes-256'], labelPrefix: 'k' }],

@@ -1,6 +1,6 @@
 /** Two officers, one for users and one for keys, who go on making changes whatever happens around them. */
 import assert from 'node:assert/strict';
-import { listOf, objectOf, textOf } from '../../src/cli/json.ts';
+import { listOf, numberOf, objectOf, textOf } from '../../src/cli/json.ts';
 import { type Officer, withOfficer } from '../../src/cli/officers.ts';
 import { APP_USER } from '../../src/cli/ready-made.ts';
 import { waitFor } from '../../src/cli/wait.ts';
@@ -70,6 +70,14 @@ export class BusyOfficer {
   async pause(): Promise<void> {
     this.#isPaused = true;
     await this.#working;
+  }
+
+  /** Waits until the door leads to an HSM that has this: after a start a follower may answer first. */
+  async reaches(generation: number): Promise<void> {
+    await this.#retried(async (officer) => {
+      const info = await officer.call('info');
+      if (numberOf(info, 'generation') < generation) throw new Error(`not ${generation} yet`);
+    });
   }
 
   /** What the HSM says it holds; everything in it must be as it was acknowledged. */
