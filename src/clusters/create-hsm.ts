@@ -14,7 +14,13 @@ import { chooseAddress, eniIdOf } from './network.ts';
 import type { CreateHsmRequest } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
 import { sourceFor } from './source.ts';
-import { FOLLOWER_FROZEN, freezeFollower, openWriter, RESTORING_FROZEN } from './write-turn.ts';
+import {
+  FOLLOWER_FROZEN,
+  freezeFollower,
+  openWriter,
+  RESTORING_FROZEN,
+  returningWriter,
+} from './write-turn.ts';
 
 const MAX_HSMS = 28;
 
@@ -96,11 +102,13 @@ export function finishCreateHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
 }
 
 async function feedNewHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
+  const returning = await returningWriter(deps, hsm.clusterId);
   const { cluster, source, hasWriter } = deps.catalog.read((reader) => {
     const row = reader.cluster(hsm.clusterId);
     if (row === undefined) throw new Refused('NotFound', `There is no cluster ${hsm.clusterId}.`);
     const liveSisters = reader
       .hsmsOf(row.id)
+      .map((sister) => (sister.id === returning?.id ? returning : sister))
       .filter((sister) => sister.id !== hsm.id && sister.state === 'ACTIVE');
     return {
       cluster: row,

@@ -4,7 +4,8 @@
  * taken by the wrong HSM would be acknowledged and lost.
  */
 import { Failed } from '../kernel/errors.ts';
-import type { HsmId } from '../kernel/ids.ts';
+import type { ClusterId, HsmId } from '../kernel/ids.ts';
+import type { Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 
 export const FOLLOWER_FROZEN =
@@ -25,6 +26,29 @@ export async function openWriter(deps: ClusterDeps, hsmId: HsmId): Promise<void>
     await deps.fleet.hsm(hsmId).limit(null);
     await deps.fleet.lead(hsm.clusterId, hsmId);
   });
+}
+
+/**
+ * A writer that is only being restarted: it is waited for, because whoever took its place would not have the
+ * changes that no backup has yet.
+ * @returns it as the ACTIVE HSM it is again; undefined when there is none, or it does not come back.
+ */
+export async function returningWriter(
+  deps: ClusterDeps,
+  clusterId: ClusterId,
+): Promise<Hsm | undefined> {
+  const away = deps.catalog
+    .read((reader) => reader.hsmsOf(clusterId))
+    .find((hsm) => hsm.takesWrites && hsm.state === 'DEGRADED');
+  if (away === undefined) return undefined;
+  try {
+    const { lifecycle } = await deps.fleet.hsm(away.id).hello();
+    return lifecycle === 'ERROR' ? undefined : { ...away, state: 'ACTIVE' };
+  } catch (cause) {
+    // Gone, as far as anybody knows: the cluster goes on from its newest backup.
+    if (cause instanceof Failed) return undefined;
+    throw cause;
+  }
 }
 
 /** One that is away now is frozen when it comes back: the host remembers. */

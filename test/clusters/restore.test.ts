@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { SCOPE, World } from '../support/world.ts';
 
@@ -103,6 +104,19 @@ test('a second HSM is fed from a backup of the first, refuses changes, and follo
   assert.equal(world.hsm(second.id).takesWrites, true);
   assert.deepEqual(await usersOf(world, second.id), ['admin', 'app']);
   await addUser(world, second.id, 'later');
+});
+
+test('an HSM that is added while the writer is being restarted follows it', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  await addUser(world, hsmId, 'app');
+  handleFleetEvent(world.deps, { kind: 'down', hsmId, reason: 'killed.' }, () => {});
+  assert.equal(world.hsm(hsmId).state, 'DEGRADED');
+  const second = await world.addHsm(clusterId, 'us-east-1b');
+  assert.equal(second.state, 'ACTIVE', String(second.stateMessage));
+  assert.deepEqual(await usersOf(world, second.id), ['admin', 'app']);
+  assert.equal(second.takesWrites, false);
+  assert.equal(world.hsm(hsmId).takesWrites, true);
 });
 
 test('a cluster made from a backup has the same users and keys, and an incarnation of its own', async () => {
