@@ -11,7 +11,7 @@ import type { ClusterDeps } from './deps.ts';
 import { feed } from './feed.ts';
 import type { HsmSelector } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
-import { LEAVING_FROZEN, openWriter } from './write-turn.ts';
+import { comesBack, LEAVING_FROZEN, openWriter } from './write-turn.ts';
 
 export async function deleteHsm(
   deps: ClusterDeps,
@@ -105,9 +105,7 @@ function mayHoldState(deps: ClusterDeps, hsm: Hsm): boolean {
 /** When the writer leaves, a follower is fed its last state and takes the writes. */
 async function handOver(deps: ClusterDeps, leaving: Hsm, backup: ReadyBackup): Promise<void> {
   if (!leaving.takesWrites) return;
-  const heir = deps.catalog
-    .read((reader) => reader.hsmsOf(leaving.clusterId))
-    .find((hsm) => hsm.id !== leaving.id && hsm.state === 'ACTIVE');
+  const heir = await heirOf(deps, leaving, backup.archive.seal.statement.generation);
   if (heir === undefined) return;
   await feed(deps, heir, backup);
   // One fact: never two that take changes, and never none.
@@ -118,6 +116,26 @@ async function handOver(deps: ClusterDeps, leaving: Hsm, backup: ReadyBackup): P
     }
   });
   await openWriter(deps, heir.id);
+}
+
+/** A follower, also one that is only being restarted; none that never served or whose changes no backup has. */
+async function heirOf(
+  deps: ClusterDeps,
+  leaving: Hsm,
+  provenGeneration: number,
+): Promise<Hsm | undefined> {
+  const others = deps.catalog
+    .read((reader) => reader.hsmsOf(leaving.clusterId))
+    .filter(({ id }) => id !== leaving.id);
+  const active = others.find(({ state }) => state === 'ACTIVE');
+  if (active !== undefined) return active;
+  for (const hsm of others.filter(
+    ({ state, serial }) => state === 'DEGRADED' && serial !== undefined,
+  )) {
+    const hello = await comesBack(deps, hsm);
+    if (hello !== undefined && hello.generation <= provenGeneration) return hsm;
+  }
+  return undefined;
 }
 
 /** A cluster that was never initialised gets a new key, and a new CSR, with its next HSM. */

@@ -3,6 +3,7 @@
  * frozen before that matters, and whoever gets it is opened only after its row says so: a change that was
  * taken by the wrong HSM would be acknowledged and lost.
  */
+import type { Hello } from '../hsm/protocol.ts';
 import { Failed } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { Hsm } from './cluster.ts';
@@ -40,12 +41,17 @@ export async function returningWriter(
   const away = deps.catalog
     .read((reader) => reader.hsmsOf(clusterId))
     .find((hsm) => hsm.takesWrites && hsm.state === 'DEGRADED');
-  if (away === undefined) return undefined;
+  if (away === undefined || (await comesBack(deps, away)) === undefined) return undefined;
+  return { ...away, state: 'ACTIVE' };
+}
+
+/** Waits a bounded while for an HSM that is being restarted. @returns undefined when it is of no use. */
+export async function comesBack(deps: ClusterDeps, hsm: Hsm): Promise<Hello | undefined> {
   try {
-    const { lifecycle } = await deps.fleet.hsm(away.id).hello();
-    return lifecycle === 'ERROR' ? undefined : { ...away, state: 'ACTIVE' };
+    const hello = await deps.fleet.hsm(hsm.id).hello();
+    return hello.lifecycle === 'ERROR' ? undefined : hello;
   } catch (cause) {
-    // Gone, as far as anybody knows: the cluster goes on from its newest backup.
+    // Gone, as far as anybody knows: the cluster goes on without it.
     if (cause instanceof Failed) return undefined;
     throw cause;
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
+import type { FleetEvent } from '../../src/fleet/fleet.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { SCOPE, World } from '../support/world.ts';
 
@@ -104,6 +105,23 @@ test('a second HSM is fed from a backup of the first, refuses changes, and follo
   assert.equal(world.hsm(second.id).takesWrites, true);
   assert.deepEqual(await usersOf(world, second.id), ['admin', 'app']);
   await addUser(world, second.id, 'later');
+});
+
+test('the only follower takes the writes also when it is restarted while the writer leaves', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const second = await world.addHsm(clusterId, 'us-east-1b');
+  await addUser(world, hsmId, 'app');
+  const tell = (event: FleetEvent) => handleFleetEvent(world.deps, event, () => {});
+  tell({ kind: 'down', hsmId: second.id, reason: 'killed.' });
+  await world.clusters.deleteHsm(SCOPE, clusterId, { hsmId });
+  await world.background.idle();
+  const hello = await world.fleet.hsm(second.id).hello();
+  tell({ kind: 'up', hsmId: second.id, hello });
+  await world.background.idle();
+  assert.equal(world.hsm(second.id).state, 'ACTIVE');
+  await addUser(world, second.id, 'later');
+  assert.deepEqual(await usersOf(world, second.id), ['admin', 'app', 'later']);
 });
 
 test('an HSM that is added while the writer is being restarted follows it', async () => {
