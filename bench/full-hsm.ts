@@ -1,25 +1,24 @@
 /** How long do backup and restore of a full HSM take, is that linear, and what memory do they need? */
 import { generateKeyPairSync } from 'node:crypto';
-import type { Context } from '../src/cli/context.ts';
-import { CustomerFolder } from '../src/cli/customer.ts';
-import { listOf, numberOf, objectOf, textOf } from '../src/cli/json.ts';
-import { type Officer, withOfficer } from '../src/cli/officers.ts';
-import { createPrinter } from '../src/cli/print.ts';
-import { APP_USER, makeReady } from '../src/cli/ready-made.ts';
-import { systemClock } from '../src/kernel/clock.ts';
-import { systemRandom } from '../src/kernel/random.ts';
+import { numberOf } from '../src/cli/json.ts';
 import type { JsonObject } from '../src/kernel/types.ts';
 import type { Bench } from './run.ts';
+import {
+  backUp,
+  type Call,
+  type ClusterOfBench,
+  callAll,
+  readyCluster,
+  restore,
+} from './support/cluster.ts';
 import { peakDuring, type Resident, type Role, residentNow } from './support/memory.ts';
-import { type BenchService, startService, temporaryFolder } from './support/service.ts';
+import { startService, temporaryFolder } from './support/service.ts';
 
 /** As many as an HSM of this type takes. */
 const FULL = { aes: 13_333, asymmetric: 3_333 };
 const QUARTER = { aes: 3_333, asymmetric: 833 };
 const POOL_OF_EACH = 32;
 const AES_A_CALL = 250;
-const OFFICERS = 4;
-const IMPORTS_UNDER_WAY = 4;
 const ROUNDS = 5;
 const BACKUP_TARGET_MS = 1_500;
 const RESTORE_TARGET_MS = 1_000;
@@ -33,13 +32,7 @@ const bench: Bench = {
   run: async () => {
     await using folder = await temporaryFolder();
     await using service = await startService(`${folder.path}/data`);
-    const signal = new AbortController().signal;
-    const context = contextOfBench(service);
-    const customer = new CustomerFolder({ ...context, data: service.data, name: 'full' });
-    const home = { name: 'full', mode: 'NON_FIPS' } as const;
-    const { client } = service;
-    const { clusterId } = await makeReady({ client, customer, context, home, signal });
-    const cluster: FilledCluster = { service, customer, clusterId };
+    const cluster = await readyCluster(service);
     const idle = residentNow(service);
 
     const pool = keyPool();
@@ -60,12 +53,6 @@ const bench: Bench = {
 };
 export default bench;
 
-interface FilledCluster {
-  readonly service: BenchService;
-  readonly customer: CustomerFolder;
-  readonly clusterId: string;
-}
-
 interface Figures {
   readonly stateBytes: number;
   readonly keys: number;
@@ -75,16 +62,6 @@ interface Figures {
   readonly rest: Resident;
   readonly duringBackup: Resident;
   readonly duringRestore: Resident;
-}
-
-function contextOfBench({ data }: BenchService): Context {
-  return {
-    print: createPrinter(process.stdout, process.stderr),
-    clock: systemClock,
-    random: systemRandom,
-    around: { env: {}, home: data, cwd: data, isRoot: false, isTerminal: false },
-    endWith: () => {},
-  };
 }
 
 // ---- filling
@@ -102,7 +79,7 @@ type Amount = typeof FULL;
 
 /** Pairs before AES keys: each import counts what is there, so that it is quicker while there is little. */
 async function fill(
-  cluster: FilledCluster,
+  cluster: ClusterOfBench,
   pool: readonly string[],
   { from, to }: { from: Amount; to: Amount },
 ): Promise<void> {
@@ -118,32 +95,12 @@ async function fill(
   for (const calls of [pairs, secrets]) await callAll(cluster, calls);
 }
 
-type Call = readonly [name: string, params: JsonObject];
-
-/** Over several connections, with a few calls under way on each. */
-async function callAll(cluster: FilledCluster, calls: readonly Call[]): Promise<void> {
-  const left = calls.values();
-  const connection = async (officer: Officer): Promise<void> => {
-    const password = await cluster.customer.password('app-password');
-    await officer.call('login', { username: APP_USER, role: 'crypto-user', password });
-    const line = async (): Promise<void> => {
-      for (const [name, params] of left) await officer.call(name, params);
-    };
-    await Promise.all(Array.from({ length: IMPORTS_UNDER_WAY }, line));
-  };
-  const { customer, clusterId } = cluster;
-  const parts = { client: cluster.service.client, customer };
-  await Promise.all(
-    Array.from({ length: OFFICERS }, () => withOfficer(parts, clusterId, connection)),
-  );
-}
-
 const numbers = (from: number, to: number): readonly number[] =>
   Array.from({ length: to - from }, (_, i) => from + i);
 
 // ---- measuring
 
-async function measureState(cluster: FilledCluster): Promise<Figures> {
+async function measureState(cluster: ClusterOfBench): Promise<Figures> {
   const { service } = cluster;
   const backupMs: number[] = [];
   const restoreMs: number[] = [];
@@ -171,39 +128,6 @@ async function measureState(cluster: FilledCluster): Promise<Figures> {
     duringBackup,
     duringRestore,
   };
-}
-
-/** From the call until the service says that the backup is proven, which is when it is READY. */
-async function backUp({ service, clusterId }: FilledCluster) {
-  const done = service.hear((event) => /^backup(Proven|Failed)$/.test(textOf(event, 'kind')));
-  const start = performance.now();
-  await service.client.own('TakeBackup', { ClusterId: clusterId });
-  const { event, at } = await done;
-  if (event['kind'] !== 'backupProven') throw new Error(`the backup failed: ${event['why']}`);
-  return { ms: at - start, proven: event };
-}
-
-/** From CreateHsm until the new HSM is ACTIVE; the one before it is deleted first. */
-async function restore({ service, clusterId }: FilledCluster): Promise<number> {
-  const { client } = service;
-  const filters = { Filters: { clusterIds: [clusterId] } };
-  const [cluster = {}] = listOf(await client.aws('DescribeClusters', filters), 'Clusters');
-  const [hsm = {}] = listOf(cluster, 'Hsms');
-  const HsmId = textOf(hsm, 'HsmId');
-  const deleted = service.hear((event) => event['hsmId'] === HsmId && event['state'] === 'DELETED');
-  await client.aws('DeleteHsm', { ClusterId: clusterId, HsmId });
-  await deleted;
-
-  const [AvailabilityZone] = Object.keys(objectOf(cluster, 'SubnetMapping'));
-  const ready = service.hear(
-    (event) =>
-      event['clusterId'] === clusterId && /^(ACTIVE|DEGRADED)$/.test(String(event['state'])),
-  );
-  const start = performance.now();
-  await client.aws('CreateHsm', { ClusterId: clusterId, AvailabilityZone });
-  const { event, at } = await ready;
-  if (event['state'] !== 'ACTIVE') throw new Error(`the restore failed: ${event['why']}`);
-  return at - start;
 }
 
 // ---- telling

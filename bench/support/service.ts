@@ -31,6 +31,8 @@ export interface BenchService extends AsyncDisposable {
   readonly firstAnswerMs: number;
   /** The first line of the log from now on that `isIt`; ask before doing what causes it. */
   hear(isIt: (event: JsonObject) => boolean): Promise<Heard>;
+  /** The newest lines of its log. */
+  log(): string;
 }
 
 /** A folder for one run; gone after its block. */
@@ -41,14 +43,22 @@ export async function temporaryFolder(): Promise<{ path: string } & AsyncDisposa
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-export async function startService(data: string): Promise<BenchService> {
+/** @param nodeFlags of the service's own process; the host and its HSMs get none of them. */
+export async function startService(
+  data: string,
+  nodeFlags: readonly string[] = [],
+): Promise<BenchService> {
   await rm(environmentFile(data), { force: true });
   const startedAt = performance.now();
   const settings = ['--port', '0', '--log-format', 'json', '--backup-on-change', 'false'];
-  const child = spawn(process.execPath, [PROGRAM, 'serve', '--data', data, ...settings], {
-    // The last channel carries nothing; its end tells the service that this process is gone.
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-  });
+  const child = spawn(
+    process.execPath,
+    [...nodeFlags, PROGRAM, 'serve', '--data', data, ...settings],
+    {
+      // The last channel carries nothing; its end tells the service that this process is gone.
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    },
+  );
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const log = new Log(child);
   try {
@@ -63,6 +73,7 @@ export async function startService(data: string): Promise<BenchService> {
       client,
       firstAnswerMs: performance.now() - startedAt,
       hear: (isIt) => log.hear(isIt),
+      log: () => log.text(),
       [Symbol.asyncDispose]: () => stop(child, ended),
     };
   } catch (cause) {

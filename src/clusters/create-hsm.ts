@@ -15,9 +15,13 @@ import { checkQuota, MAX_HSMS_OF_CLUSTER } from './quotas.ts';
 import type { CreateHsmRequest, OnCreated } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
 import { sourceFor } from './source.ts';
-
-export const FOLLOWER_FROZEN =
-  'Another HSM of this cluster takes changes; this one follows and is fed again after each proven backup.';
+import {
+  FOLLOWER_FROZEN,
+  freezeFollower,
+  openWriter,
+  RESTORING_FROZEN,
+  returningWriter,
+} from './write-turn.ts';
 
 export async function createHsm(
   deps: ClusterDeps,
@@ -98,16 +102,20 @@ export function finishCreateHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
       moveHsm(deps, hsm.id, 'DEGRADED', {
         why: `Not usable: ${messageOf(cause)} Delete it and try again.`,
       });
+      return;
     }
+    await openWriter(deps, hsm.id);
   });
 }
 
 async function feedNewHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
+  const returning = await returningWriter(deps, hsm.clusterId);
   const { cluster, source, hasWriter } = deps.catalog.read((reader) => {
     const row = reader.cluster(hsm.clusterId);
     if (row === undefined) throw new Refused('NotFound', `There is no cluster ${hsm.clusterId}.`);
     const liveSisters = reader
       .hsmsOf(row.id)
+      .map((sister) => (sister.id === returning?.id ? returning : sister))
       .filter((sister) => sister.id !== hsm.id && sister.state === 'ACTIVE');
     return {
       cluster: row,
@@ -168,13 +176,14 @@ async function restoreInto(
   from: { backup: ReadyBackup; isClone: boolean; hasWriter: boolean },
 ): Promise<void> {
   const handle = await deps.fleet.obtain(hsm.id, cluster.id);
+  // Until its row says that it serves: should we die before, it is restored once more, over any change.
+  await handle.limit(from.hasWriter ? FOLLOWER_FROZEN : RESTORING_FROZEN);
   const opened = await deps.backups.restore(from.backup, {
     cluster,
     hsm,
     handle,
     isClone: from.isClone,
   });
-  await handle.limit(from.hasWriter ? FOLLOWER_FROZEN : null);
   const hello = await handle.hello();
   const now = deps.clock.now();
   if (!from.hasWriter)
@@ -192,20 +201,23 @@ function noteRestored(
   newestChange: { generation: number; at: EpochMs },
   hello: Hello,
 ): void {
-  deps.catalog.transact((writer) => {
+  const replaced = deps.catalog.transact((writer) => {
     const row = writer.cluster(cluster.id);
-    if (row === undefined) return;
+    if (row === undefined) return [];
     // An HSM that stopped and was replaced has lost the write turn, also if it comes back.
-    for (const other of writer.hsmsOf(cluster.id)) {
-      if (other.takesWrites) writer.putHsm({ ...other, takesWrites: false });
-    }
+    const others = writer.hsmsOf(cluster.id).filter(({ takesWrites }) => takesWrites);
+    for (const other of others) writer.putHsm({ ...other, takesWrites: false });
     writer.putCluster({
       ...row,
       newestChange,
       nextBackupAt: row.nextBackupAt ?? newestChange.at,
       certificates: { ...row.certificates, ...publicCertificatesOf(hello) },
     });
+    return others;
   });
+  for (const { id } of replaced) {
+    deps.background.run(`freeze ${id}`, () => freezeFollower(deps, id));
+  }
 }
 
 function serving(

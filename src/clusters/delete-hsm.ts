@@ -7,12 +7,12 @@ import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { ClusterState, Hsm } from './cluster.ts';
-import { FOLLOWER_FROZEN } from './create-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
 import { handOver } from './hand-over.ts';
 import { frozenState, type Held, holdsUnproven } from './proven.ts';
 import type { HsmSelector } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
+import { FOLLOWER_FROZEN, LEAVING_FROZEN } from './write-turn.ts';
 
 /** Something else decides about this cluster's HSMs just now. */
 const BUSY: readonly ClusterState[] = [
@@ -20,9 +20,6 @@ const BUSY: readonly ClusterState[] = [
   'INITIALIZE_IN_PROGRESS',
   'UPDATE_IN_PROGRESS',
 ];
-export const LEAVING_FROZEN =
-  'This HSM is being deleted and takes no change any more: what it had acknowledged before is in the backup that is taken now. Nothing was changed; repeat it at another HSM of the cluster.';
-
 export async function deleteHsm(
   deps: ClusterDeps,
   scope: Scope,
@@ -117,7 +114,7 @@ async function keepState(deps: ClusterDeps, hsm: Hsm): Promise<void> {
     mustBeProven(hsm, await leavingState(deps, hsm));
     if (hsm.takesWrites) await handOver(deps, hsm, backup);
   }
-  // Last of all, because an HSM that was started again meanwhile has forgotten that it is frozen.
+  // Once more and last of all: what it says now is what goes.
   mustBeProven(hsm, await leavingState(deps, hsm));
 }
 
@@ -143,7 +140,7 @@ function mustBeProven(hsm: Hsm, held: Held): void {
 /** Back to where it was, thawed if it is the one that takes changes; the row says why. */
 async function stay(deps: ClusterDeps, before: Hsm, cause: unknown): Promise<void> {
   const isFine = await serves(deps, before).catch(() => {
-    // It does not hear. When it is back it starts thawed, and `isBack` freezes whom it must.
+    // It does not hear. `isBack` opens it, or freezes it, when it is back.
     return false;
   });
   const state = isFine && before.state !== 'DEGRADED' ? 'ACTIVE' : 'DEGRADED';

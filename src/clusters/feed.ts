@@ -6,10 +6,10 @@ import type { ReadyBackup } from '../backups/backup.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { ClusterId } from '../kernel/ids.ts';
 import type { Hsm } from './cluster.ts';
-import { FOLLOWER_FROZEN } from './create-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
 import { frozenState, holdsUnproven } from './proven.ts';
 import { messageOf, moveHsm } from './rows.ts';
+import { FOLLOWER_FROZEN } from './write-turn.ts';
 
 /**
  * Replaces the follower's state by the backup's, unless it is that state already.

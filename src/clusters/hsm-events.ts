@@ -4,13 +4,12 @@ import type { Hello } from '../hsm/protocol.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import { activated } from './activation.ts';
 import type { Cluster, Hsm } from './cluster.ts';
-import { FOLLOWER_FROZEN } from './create-hsm.ts';
-import { LEAVING_FROZEN } from './delete-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
 import { feedFollowers } from './feed.ts';
 import { frozenState, holdsUnproven } from './proven.ts';
 import { keepFrozen } from './restore-recover.ts';
 import { moveCluster, moveHsm } from './rows.ts';
+import { FOLLOWER_FROZEN, LEAVING_FROZEN, openWriter } from './write-turn.ts';
 
 /** @param noteChange what the keeper wants to hear about. */
 export function handleFleetEvent(
@@ -68,7 +67,7 @@ function isBack(
   if (hsm.serial === undefined) return;
   keepFrozen(deps, hsm);
   if (hsm.state === 'DELETE_IN_PROGRESS') {
-    // Started again it takes changes again; what it took meanwhile, `delete-hsm.ts` would notice.
+    // Whatever it was told before: what is leaving takes no change.
     deps.background.run(`freeze ${hsm.id}`, () => deps.fleet.hsm(hsm.id).limit(LEAVING_FROZEN));
   } else if (!hsm.takesWrites) {
     deps.background.run(`look at ${hsm.id}`, () => followerIsBack(deps, hsm));
@@ -88,6 +87,9 @@ function isBack(
     }));
   }
   if (hello.lifecycle === 'ACTIVE') activated(deps, hsm.id, hello.generation);
+  deps.background.run(`open ${hsm.id}`, () =>
+    deps.turns.run(cluster.id, () => openWriter(deps, hsm.id)),
+  );
   noteChange(cluster.id, hello.generation);
 }
 

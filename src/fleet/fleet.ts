@@ -56,6 +56,7 @@ export interface HsmHandle {
   /** How many keys were made after that generation, and which one it is now. */
   keysNewerThan(generation: number): Promise<{ generation: number; keys: number }>;
   digest(): Promise<Digest>;
+  /** Changes are refused with this sentence, or taken (null); it outlives the HSM's process and its host. */
   limit(frozenBecause: string | null): Promise<void>;
 }
 

@@ -64,9 +64,13 @@ class Caller {
 
 export class RemoteHsm implements HsmHandle {
   readonly #caller: Caller;
+  readonly #reach: Reach;
+  readonly #target: Target;
 
   constructor(reach: Reach, target: Target) {
     this.#caller = new Caller(reach, target);
+    this.#reach = reach;
+    this.#target = target;
   }
 
   hello(): Promise<Hello> {
@@ -104,7 +108,7 @@ export class RemoteHsm implements HsmHandle {
   }
 
   async limit(frozenBecause: string | null): Promise<void> {
-    await this.#caller.call('limit', { frozenBecause });
+    await this.#reach('limit', { ...this.#target, frozenBecause });
   }
 }
 

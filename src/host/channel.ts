@@ -12,8 +12,8 @@ import { DEFAULT_MAKER, DEFAULT_OWNER } from './roots.ts';
 import type { HsmProcess } from './spawn.ts';
 
 /**
- * Who may make which call of the protocol. `host` calls give an HSM its identity or take it away: only
- * the host itself makes them. `body` and `reply` say which side streams.
+ * Who may make which call of the protocol. `host` calls give an HSM its identity or take it away, or have
+ * to outlive its process: only the host itself makes them. `body` and `reply` say which side streams.
  */
 const PASSED = {
   'power-on': 'host',
@@ -32,7 +32,7 @@ const PASSED = {
   plan: 'control-plane',
   digest: 'control-plane',
   'keys-newer-than': 'control-plane',
-  limit: 'control-plane',
+  limit: 'host',
 } as const satisfies Record<
   HsmCall,
   'host' | 'control-plane' | 'control-plane, body' | 'control-plane, reply'
@@ -61,6 +61,7 @@ export function channelHandlers(host: Host): ReadonlyMap<string, WireHandler> {
     ['discard', async ({ params }) => done(host.discard(hsmIdIn(params)))],
     ['drill', async ({ params }) => ({ result: await host.drill(drillRoots(params)) })],
     ['drill-end', async ({ params }) => done(host.endDrill(text(params, 'drillId')))],
+    ['limit', async ({ params }) => done(limit(host, params))],
     ['door', async ({ params }) => ({ result: await door(host, params) })],
     ['hsm', async (request) => await pass(host, request)],
   ]);
@@ -75,6 +76,12 @@ async function status(host: Host): Promise<JsonObject> {
     ...(await host.roots.certificates()),
     codeSha256: host.code.sha256,
   };
+}
+
+/** The host makes this call itself, because it has to make it again whenever it starts the HSM anew. */
+function limit(host: Host, params: JsonObject): Promise<void> {
+  const { frozenBecause } = params;
+  return host.limit(hsmIdIn(params), frozenBecause === null ? null : text(params, 'frozenBecause'));
 }
 
 /** `hsmId` leads a cluster's doors to that HSM, `port` opens one on loopback too. */

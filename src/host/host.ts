@@ -199,6 +199,24 @@ export class Host {
     return hsm;
   }
 
+  /**
+   * Lets an HSM refuse changes with this sentence, or take them again (null). It holds from the answer on,
+   * through every later start: an HSM that came back and took changes for a moment would lose them.
+   */
+  limit(hsmId: HsmId, frozenBecause: string | null): Promise<void> {
+    return this.#one.run(hsmId, async () => {
+      const kept = this.#kept.get(hsmId);
+      if (kept === undefined) {
+        await this.hsm(hsmId);
+        return;
+      }
+      const meta: Meta = { ...kept.meta, frozenBecause };
+      await this.#inventory.write(meta);
+      this.#kept.set(hsmId, { ...kept, meta });
+      await (await kept.watch.process()).line.call('limit', { frozenBecause });
+    });
+  }
+
   /** Names the HSM that a cluster's doors lead to. */
   prefer(clusterId: ClusterId, hsmId: HsmId): void {
     this.#preferred.set(clusterId, hsmId);
@@ -231,7 +249,7 @@ export class Host {
       throw new Refused('LimitExceeded', `This host runs ${MAX_HSMS} HSMs already.`);
     }
     const serial = newSerial(this.#parts.random);
-    const meta: Meta = { hsmId, clusterId, serial, state: 'making' };
+    const meta: Meta = { hsmId, clusterId, serial, state: 'making', frozenBecause: null };
     await this.#doors.open(clusterId);
     // What an attempt that failed half-way left under this id.
     await this.#inventory.remove(hsmId);
@@ -269,7 +287,7 @@ export class Host {
 
   async #start(meta: Meta): Promise<HsmProcess> {
     using storageKey = this.roots.storageKey(meta.serial);
-    return await startHsm({
+    const hsm = await startHsm({
       name: meta.hsmId,
       code: this.code,
       disk: this.#inventory.disk(meta.hsmId),
@@ -277,6 +295,20 @@ export class Host {
       clock: this.#parts.clock,
       onEvent: (name, params) => this.#relay(meta.hsmId, name, params),
     });
+    try {
+      await this.#limitAgain(hsm, meta);
+    } catch (cause) {
+      await hsm.kill();
+      throw cause;
+    }
+    return hsm;
+  }
+
+  /** Before any door leads there. An HSM in error has no doors, and answers no such call. */
+  async #limitAgain(hsm: HsmProcess, meta: Meta): Promise<void> {
+    const { frozenBecause } = this.#kept.get(meta.hsmId)?.meta ?? meta;
+    if (frozenBecause === null || hsm.hello.lifecycle === 'ERROR') return;
+    await hsm.line.call('limit', { frozenBecause });
   }
 
   #keep(meta: Meta, first?: HsmProcess): void {

@@ -20,6 +20,8 @@ export interface Meta {
   readonly clusterId: ClusterId;
   readonly serial: string;
   readonly state: 'making' | 'made' | 'discarding';
+  /** What callers are told who want to change something; null where changes are taken. */
+  readonly frozenBecause: string | null;
 }
 
 const DISK_FILES = ['slot-0', 'slot-1', 'log'];
@@ -85,15 +87,16 @@ export class Inventory {
     try {
       // Partial of the shape; every member is judged below.
       const value = JSON.parse(toUtf8(bytes)) as Partial<Record<string, unknown>>;
-      const { clusterId, serial, state } = value;
+      const { clusterId, serial, state, frozenBecause = null } = value;
       if (
         value['hsmId'] !== hsmId ||
         typeof serial !== 'string' ||
+        (frozenBecause !== null && typeof frozenBecause !== 'string') ||
         (state !== 'making' && state !== 'made' && state !== 'discarding')
       ) {
         throw new TypeError('not what this host writes');
       }
-      return { hsmId, clusterId: parseClusterId(String(clusterId)), serial, state };
+      return { hsmId, clusterId: parseClusterId(String(clusterId)), serial, state, frozenBecause };
     } catch (cause) {
       throw new Failed('DISK_DAMAGED', `meta.json of ${hsmId} is damaged`, { cause });
     }

@@ -52,8 +52,7 @@ export class Changes {
   make<T>(session: Session, { opcode, decide }: Act<T>): Promise<T> {
     return this.#inTurn(async () => {
       session.assertAlive();
-      const reason = this.#needs.frozenBecause();
-      if (reason !== null) throw new Refused('WritesFrozen', reason);
+      this.assertNotFrozen();
       const user = session.login?.name;
       const { changes, result, details } = decide(this.#needs.store.shared);
       await this.#needs.store.commit([
@@ -62,6 +61,15 @@ export class Changes {
       ]);
       return result;
     });
+  }
+
+  /**
+   * For whoever judges a wish before its turn: an HSM that follows another may not know yet what that one
+   * knows, and must not answer as if it did. @throws Refused `WritesFrozen`.
+   */
+  assertNotFrozen(): void {
+    const reason = this.#needs.frozenBecause();
+    if (reason !== null) throw new Refused('WritesFrozen', reason);
   }
 
   /** For what changes only this HSM's own counters: logins, failed ones too, go on while writes are frozen. */

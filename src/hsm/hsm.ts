@@ -126,7 +126,7 @@ export class Hsm {
         const keys = keysNewerThan(shared, params.generation);
         return { result: { generation: shared.generation, keys } };
       },
-      limit: async ({ params }) => this.#limit(params),
+      limit: ({ params }) => this.#limit(params),
       zeroise: ({ params }) => this.#zeroise(params),
     };
     const handler = <Call extends HsmCall>(call: Call): [HsmCall, WireHandler] => [
@@ -370,8 +370,10 @@ export class Hsm {
     return { result: { stateDigest: await stateDigest(shared), generation, counts } };
   }
 
-  #limit({ frozenBecause }: Params<'limit'>): Answer<'limit'> {
+  /** Answers once every change that was let through before is durable: whoever seals then seals it too. */
+  async #limit({ frozenBecause }: Params<'limit'>): Promise<Answer<'limit'>> {
     this.#frozenBecause = frozenBecause;
+    await this.#parts().officers.changesDone();
     return { result: {} };
   }
 

@@ -105,6 +105,11 @@ export class Officers {
     });
   }
 
+  /** Resolves when no change from before is being judged or written any more. */
+  changesDone(): Promise<void> {
+    return this.#changes.exclusively(async () => {});
+  }
+
   dropAll(reason: string): void {
     this.#sessions.dropAll(reason);
     this.#keys.clear();

@@ -58,6 +58,7 @@ export class Users {
 
   /** The unactivated admin becomes `admin` with this password: the partition's first user. */
   async activate(session: Session, password: string): Promise<void> {
+    this.#needs.changes.assertNotFrozen();
     checkPassword(this.#needs.store.shared, password);
     unactivatedAdmin(this.#needs.store.shared);
     const verifier = await this.#verifier(password);
@@ -103,6 +104,7 @@ export class Users {
         );
       }
     };
+    this.#needs.changes.assertNotFrozen();
     checkPassword(this.#needs.store.shared, password);
     judge(this.#needs.store.shared);
     const verifier = await this.#verifier(password);
@@ -175,6 +177,7 @@ export class Users {
       }
       return own ? findUser(shared, name, role) : this.#other(shared, session, name, role);
     };
+    this.#needs.changes.assertNotFrozen();
     find(this.#needs.store.shared);
     checkPassword(this.#needs.store.shared, password);
     const verifier = await this.#verifier(password);

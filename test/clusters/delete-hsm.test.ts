@@ -1,8 +1,8 @@
 /** DeleteHsm never destroys what was acknowledged: neither a change made meanwhile nor one that only that HSM has. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FOLLOWER_FROZEN } from '../../src/clusters/create-hsm.ts';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
+import { FOLLOWER_FROZEN } from '../../src/clusters/write-turn.ts';
 import { Refused } from '../../src/kernel/errors.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { SCOPE, World } from '../support/world.ts';

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
+import type { FleetEvent } from '../../src/fleet/fleet.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { SCOPE, World } from '../support/world.ts';
 
@@ -62,6 +64,28 @@ test('DeleteHsm keeps the HSM, and says why, when the backup before it fails', a
   assert.equal(hsm.state, 'ACTIVE');
   assert.match(hsm.stateMessage ?? '', /Not deleted.*disk is full/);
   assert.deepEqual(await usersOf(world, hsmId), ['admin', 'app']);
+  // It serves on, changes and all.
+  await addUser(world, hsmId, 'later');
+});
+
+test('DeleteHsm acknowledges no change that its last backup does not have', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const acknowledged: string[] = [];
+  const changing = world.asAdmin(hsmId, async (call) => {
+    for (let n = 0; ; n += 1) {
+      const username = `user${n}`;
+      await call('user-create', { username, role: 'crypto-user', password: 'some-password-1' });
+      acknowledged.push(username);
+      if (n === 0) await world.clusters.deleteHsm(SCOPE, clusterId, { hsmId });
+    }
+  });
+  await assert.rejects(changing, { code: 'WritesFrozen' });
+  await world.background.idle();
+  assert.equal(world.hsm(hsmId).state, 'DELETED');
+  const successor = await world.addHsm(clusterId);
+  const users = await usersOf(world, successor.id);
+  assert.deepEqual(users, ['admin', ...acknowledged].sort());
 });
 
 test('a second HSM is fed from a backup of the first, refuses changes, and follows', async () => {
@@ -81,6 +105,36 @@ test('a second HSM is fed from a backup of the first, refuses changes, and follo
   assert.equal(world.hsm(second.id).takesWrites, true);
   assert.deepEqual(await usersOf(world, second.id), ['admin', 'app']);
   await addUser(world, second.id, 'later');
+});
+
+test('the only follower takes the writes also when it is restarted while the writer leaves', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const second = await world.addHsm(clusterId, 'us-east-1b');
+  await addUser(world, hsmId, 'app');
+  const tell = (event: FleetEvent) => handleFleetEvent(world.deps, event, () => {});
+  tell({ kind: 'down', hsmId: second.id, reason: 'killed.' });
+  await world.clusters.deleteHsm(SCOPE, clusterId, { hsmId });
+  await world.background.idle();
+  const hello = await world.fleet.hsm(second.id).hello();
+  tell({ kind: 'up', hsmId: second.id, hello });
+  await world.background.idle();
+  assert.equal(world.hsm(second.id).state, 'ACTIVE');
+  await addUser(world, second.id, 'later');
+  assert.deepEqual(await usersOf(world, second.id), ['admin', 'app', 'later']);
+});
+
+test('an HSM that is added while the writer is being restarted follows it', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  await addUser(world, hsmId, 'app');
+  handleFleetEvent(world.deps, { kind: 'down', hsmId, reason: 'killed.' }, () => {});
+  assert.equal(world.hsm(hsmId).state, 'DEGRADED');
+  const second = await world.addHsm(clusterId, 'us-east-1b');
+  assert.equal(second.state, 'ACTIVE', String(second.stateMessage));
+  assert.deepEqual(await usersOf(world, second.id), ['admin', 'app']);
+  assert.equal(second.takesWrites, false);
+  assert.equal(world.hsm(hsmId).takesWrites, true);
 });
 
 test('a cluster made from a backup has the same users and keys, and an incarnation of its own', async () => {

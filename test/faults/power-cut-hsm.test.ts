@@ -6,10 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { openFolder } from '../../src/hsm/disk.ts';
 import { DurableStore } from '../../src/hsm/durable-store.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
+import { seedOfThisRun } from '../support/luck.ts';
 import { cannotCutPower, recordWrites } from '../support/power-cut.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 
-const SEED = Number(process.env['KEYARK_SEED'] ?? Date.now() % 1_000_000);
+const SEED = seedOfThisRun();
 const COMMITS = 120;
 const IMAGES = 150;
 const WRITER = fileURLToPath(new URL('../support/children/write-hsm-disk.ts', import.meta.url));

@@ -8,11 +8,12 @@ import { openCatalog } from '../../src/catalog/sqlite.ts';
 import { FolderVault } from '../../src/vault/folder.ts';
 import { parseObjectName } from '../../src/vault/names.ts';
 import { backupId, clusterId } from '../support/catalog-samples.ts';
+import { seedOfThisRun } from '../support/luck.ts';
 import { cannotCutPower, recordWrites } from '../support/power-cut.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 import { vaultSample } from '../support/vault-sample.ts';
 
-const SEED = Number(process.env['KEYARK_SEED'] ?? Date.now() % 1_000_000);
+const SEED = seedOfThisRun();
 const IMAGES = 60;
 
 const child = (name: string): string =>

@@ -67,6 +67,17 @@ async function activate(data: string, clusterId: ClusterId): Promise<void> {
   await officer.call('activate', { password: 'first-admin-password' });
 }
 
+async function addUser(data: string, clusterId: ClusterId, username: string): Promise<void> {
+  await using officer = await connectOfficer({
+    address: { socketPath: join(data, 'clusters', clusterId, 'officers.sock') },
+    trust: { kind: 'customer-ca', certificate: customer.certificate },
+    clusterId,
+  });
+  const password = 'first-admin-password';
+  await officer.call('login', { username: 'admin', role: 'admin', password });
+  await officer.call('user-create', { username, role: 'crypto-user', password });
+}
+
 async function collect(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   for await (const part of body) parts.push(part);
@@ -203,6 +214,25 @@ describe('a local fleet', () => {
       assert.equal((await hsm.hello()).lifecycle, 'ACTIVE');
     });
 
+    it(`keeps a frozen HSM frozen whatever dies, ${how}`, async () => {
+      await using temp = await tempFolder();
+      await using fleet = await start(temp.path, user);
+      const { hsmId, clusterId } = ids();
+      const hsm = await fleet.obtain(hsmId, clusterId);
+      await initialise(hsm, clusterId);
+      await activate(temp.path, clusterId);
+      await hsm.limit('not now');
+      for (const victim of ['hsm', 'host'] as const) {
+        const { hsms, host } = await pidsOf(fleet);
+        const [down, up] = [next(fleet, 'down', hsmId), next(fleet, 'up', hsmId)];
+        process.kill(victim === 'host' ? host : (hsms.get(hsmId) ?? 0), 'SIGKILL');
+        await Promise.all([down, up]);
+        await assert.rejects(addUser(temp.path, clusterId, 'early'), isRefused('WritesFrozen'));
+      }
+      await hsm.limit(null);
+      await addUser(temp.path, clusterId, 'late');
+    });
+
     it(`ends every process with itself, and finds its HSMs at the next start, ${how}`, async () => {
       await using temp = await tempFolder();
       const { hsmId, clusterId } = ids();
@@ -312,6 +342,34 @@ describe('a local fleet', () => {
     process.kill(hsms.get(hsmId) ?? 0, 'SIGKILL');
     socket.resume();
     await once(socket, 'close');
+  });
+
+  it('leads a cluster’s door to the HSM that it was told', async () => {
+    await using temp = await tempFolder();
+    await using fleet = await start(temp.path);
+    const { clusterId } = ids();
+    for (const hsmId of [newHsmId(systemRandom), newHsmId(systemRandom)]) {
+      const hsm = await fleet.obtain(hsmId, clusterId);
+      await initialise(hsm, clusterId);
+      await fleet.prefer(clusterId, hsmId);
+      await using officer = await connectOfficer({
+        address: { socketPath: join(temp.path, 'clusters', clusterId, 'officers.sock') },
+        trust: { kind: 'customer-ca', certificate: customer.certificate },
+      });
+      assert.equal((await officer.call('info'))['serial'], (await hsm.hello()).serial);
+    }
+  });
+
+  it('tells whoever listens late which HSMs run', async () => {
+    await using temp = await tempFolder();
+    const { hsmId, clusterId } = ids();
+    {
+      await using fleet = await start(temp.path);
+      await fleet.obtain(hsmId, clusterId);
+    }
+    await using fleet = await start(temp.path);
+    await fleet.hsm(hsmId).hello();
+    await next(fleet, 'up', hsmId);
   });
 
   it('refuses a folder whose socket paths would not fit', async () => {

@@ -249,6 +249,29 @@ test('policies move within their bounds, count at once, and what the type fixes 
   assert.equal((await tryLogin(stranger, 'admin', ADMIN_PASSWORD, 'admin')).code, 'LockedOut');
 });
 
+test('changesDone() waits for what was let through before writes were frozen', async () => {
+  const [isWriting, mayWrite] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let isSlow = false;
+  await using rig = await OfficersRig.make({
+    onCommit: async () => {
+      if (!isSlow) return;
+      isWriting.resolve();
+      await mayWrite.promise;
+    },
+  });
+  const admin = await rig.activated();
+  const alice = await rig.cryptoUser(admin, 'alice');
+  const before = rig.store.shared.generation;
+  isSlow = true;
+  const key = alice.call('key-generate-symmetric', { type: 'aes', bytes: 16, label: 'k' });
+  await isWriting.promise;
+  rig.frozen = 'for a backup.';
+  const seen = rig.officers.changesDone().then(() => rig.store.shared.generation);
+  mayWrite.resolve();
+  assert.equal(await seen, before + 1);
+  await key;
+});
+
 test('frozen writes refuse every change and leave logins and signatures alone', async () => {
   await using rig = await OfficersRig.make();
   const admin = await rig.activated();
@@ -259,6 +282,14 @@ test('frozen writes refuse every change and leave logins and signatures alone', 
   const before = rig.store.shared.generation;
   const changes: [Officer, string, Record<string, string | number | object>][] = [
     [admin, 'user-create', { username: 'bob', role: 'crypto-user', password: USER_PASSWORD }],
+    // Neither is judged here: what this HSM knows of users may be old.
+    [admin, 'user-create', { username: 'alice', role: 'crypto-user', password: USER_PASSWORD }],
+    [
+      admin,
+      'user-change-password',
+      { username: 'carol', role: 'crypto-user', password: USER_PASSWORD },
+    ],
+    [admin, 'user-delete', { username: 'carol', role: 'crypto-user' }],
     [admin, 'policy-set', { name: 'lockout-limit', value: 9 }],
     [alice, 'key-generate-symmetric', { type: 'aes', bytes: 16, label: 'k' }],
     [alice, 'key-generate-many', { kinds: ['aes-256'], labelPrefix: 'k' }],

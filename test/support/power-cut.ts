@@ -16,6 +16,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { Luck } from './luck.ts';
 import { descriptorOf, parseTrace, payloadOf, type SystemCall, textOf } from './strace.ts';
 import { tempFolder } from './temp-folder.ts';
 
@@ -468,25 +469,4 @@ function lastMoment(root: FolderNode, others: readonly Moment[]): number {
     return [...own, ...children];
   };
   return Math.max(0, ...ends(root).concat(others.map(({ end }) => end)));
-}
-
-/** Small, seeded and good enough to choose what a disk forgets (mulberry32). */
-class Luck {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  share(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  below(bound: number): number {
-    return Math.floor(this.share() * bound);
-  }
 }

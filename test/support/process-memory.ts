@@ -1,63 +1,79 @@
-/** Looks for planted bytes in the memory of a running process, as root with a debugger could. */
-import { open, readFile } from 'node:fs/promises';
+/** Looks for planted bytes in the memory of a running process, as a debugger could, and in its core dump. */
+import { type FileHandle, open, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Planted, Search } from './planted.ts';
+import { whoMayLook } from './processes.ts';
 
-const PIECE_BYTES = 4 * 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
+const PAGE_BYTES = 4096;
+const NOTHING = Buffer.alloc(PIECE_BYTES);
 
-export interface Planted {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-}
+/** Why memory cannot be read here; undefined when it can. */
+export const cannotReadMemory: string | undefined =
+  whoMayLook() > (process.getuid?.() === 0 ? 2 : 1)
+    ? 'this system lets this user read no memory of other processes (ptrace_scope)'
+    : undefined;
 
-/** The forms in which a secret would travel or rest: raw, hex, base64 at each of its three alignments. */
-export function formsOf(name: string, secret: Uint8Array): readonly Planted[] {
-  const buffer = Buffer.from(secret);
-  const forms = [
-    { name: `${name} raw`, bytes: secret },
-    { name: `${name} hex`, bytes: Buffer.from(buffer.toString('hex')) },
-    { name: `${name} HEX`, bytes: Buffer.from(buffer.toString('hex').toUpperCase()) },
-  ];
-  for (const shift of [0, 1, 2]) {
-    const text = Buffer.concat([Buffer.alloc(shift), buffer]).toString('base64');
-    // The first and last quadruple depend on neighbours; what is between them does not.
-    const core = text.slice(shift === 0 ? 0 : 4, -4);
-    if (core.length >= 12)
-      forms.push({ name: `${name} base64+${shift}`, bytes: Buffer.from(core) });
-  }
-  return forms;
-}
+/** Put before a command: its process may leave a core file in its working folder, as far as the system lets it. */
+export const WITH_CORE_DUMPS = ['prlimit', '--core=unlimited', '--'];
 
-/** @returns the names of what was found, in any writable or readable mapping of the process. */
+/** @returns the names of what was found, in any readable mapping of the process. */
 export async function searchMemory(
   pid: number,
   planted: readonly Planted[],
 ): Promise<readonly string[]> {
-  const longest = Math.max(...planted.map(({ bytes }) => bytes.length));
-  const found = new Set<string>();
+  const search = new Search(planted);
+  const buffer = Buffer.alloc(PIECE_BYTES);
   await using memory = await open(`/proc/${pid}/mem`, 'r');
   for (const { start, end } of await readableMaps(pid)) {
-    let carry = Buffer.alloc(0);
-    for (let at = start; at < end; at += PIECE_BYTES) {
-      const piece = Buffer.alloc(Math.min(PIECE_BYTES, end - at));
-      try {
-        await memory.read(piece, 0, piece.length, at);
-      } catch {
-        // Guard pages and device memory cannot be read by anybody; there is nothing in them.
-        break;
+    for (let at = start; at < end; ) {
+      const room = buffer.subarray(0, Math.min(PIECE_BYTES, end - at));
+      const piece = await readAt(memory, at, room);
+      if (piece.length === 0) {
+        // A page that nobody can read, such as a guard: there is nothing in it.
+        search.gap();
+        at += PAGE_BYTES;
+        continue;
       }
-      const window = Buffer.concat([carry, piece]);
-      for (const { name, bytes } of planted) {
-        if (window.includes(bytes)) found.add(name);
+      at += piece.length;
+      // Most of what is reserved was never written. What begins before it could only end in its first bytes.
+      if (NOTHING.subarray(0, piece.length).equals(piece)) {
+        search.take(piece.subarray(0, PAGE_BYTES));
+        search.gap();
+      } else {
+        search.take(piece);
       }
-      carry = window.subarray(-(longest - 1));
     }
+    search.gap();
   }
-  return [...found].sort();
+  return search.found();
 }
 
-/** @returns the names of what was found in the bytes. */
-export function searchBytes(bytes: Uint8Array, planted: readonly Planted[]): readonly string[] {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return planted.filter((each) => buffer.includes(each.bytes)).map(({ name }) => name);
+/** As much as there is from `at` on: a read ends where a page cannot be read. */
+async function readAt(memory: FileHandle, at: number, room: Buffer): Promise<Uint8Array> {
+  try {
+    const { bytesRead } = await memory.read(room, 0, room.length, at);
+    return room.subarray(0, bytesRead);
+  } catch {
+    // The very first page cannot be read.
+    return new Uint8Array(0);
+  }
+}
+
+/** @returns the core files below the folder, by whatever name the system gives them. */
+export async function coresIn(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile() && entry.name.includes('core'));
+  const paths = files.map((entry) => join(entry.parentPath, entry.name));
+  const isCore = await Promise.all(paths.map(isCoreFile));
+  return paths.filter((_, i) => isCore[i]);
+}
+
+/** ELF of the type `ET_CORE`. */
+async function isCoreFile(path: string): Promise<boolean> {
+  await using file = await open(path, 'r');
+  const { buffer } = await file.read(Buffer.alloc(18), 0, 18, 0);
+  return buffer.subarray(0, 4).equals(Buffer.from('\x7fELF')) && buffer.readUInt16LE(16) === 4;
 }
 
 async function readableMaps(pid: number): Promise<readonly { start: number; end: number }[]> {

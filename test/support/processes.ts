@@ -1,4 +1,5 @@
 /** Finding Keyark's real processes, to end them or look at them: by parent and command line. */
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 
 export interface RunningProcess {
@@ -26,6 +27,19 @@ async function look(pid: number): Promise<RunningProcess | undefined> {
   }
 }
 
+/**
+ * Who may look into a process that runs as the same user (Yama's `ptrace_scope`): 0 every process of the user,
+ * 1 its ancestors, 2 root, 3 nobody.
+ */
+export function whoMayLook(): number {
+  try {
+    return Number(readFileSync('/proc/sys/kernel/yama/ptrace_scope', 'utf8'));
+  } catch {
+    // A kernel without that rule.
+    return 0;
+  }
+}
+
 export async function isAlive(pid: number): Promise<boolean> {
   return (await look(pid)) !== undefined;
 }
@@ -41,6 +55,11 @@ export async function family(pid: number): Promise<readonly RunningProcess[]> {
   return everybody.filter((one) => members.has(one.pid));
 }
 
+/** Whose command line names this path: what was started on a data folder, whoever its parent is by now. */
+export async function naming(path: string): Promise<readonly RunningProcess[]> {
+  return (await all()).filter(({ pid, command }) => pid !== process.pid && command.includes(path));
+}
+
 export interface FleetProcesses {
   /** Only when the host was started as root. */
   readonly guard: number | undefined;
@@ -50,18 +69,19 @@ export interface FleetProcesses {
   readonly drills: readonly number[];
 }
 
-/** The processes of a local fleet, by what they are. */
+/** The processes of a local fleet, by what they are; `pid` is the fleet's own or that of its service. */
 export async function fleetProcesses(pid: number): Promise<FleetProcesses> {
   const members = await family(pid);
-  const hosted = members.find(({ command }) => command.includes('host.mjs'));
+  const started = members.find(({ command }) => command.includes('bin/host.ts'))?.pid ?? pid;
+  const hosted = members.find(({ command }) => command.includes('host.mjs'))?.pid;
   const hsms = new Map<string, number>();
   for (const { pid: hsm, command } of members) {
     const id = / --dir \S*\/(hsm-[^/ ]+)\//.exec(command)?.[1];
     if (id !== undefined && !command.includes('flock')) hsms.set(id, hsm);
   }
   return {
-    guard: hosted === undefined ? undefined : pid,
-    host: hosted?.pid ?? pid,
+    guard: hosted === undefined ? undefined : started,
+    host: hosted ?? started,
     hsms,
     drills: members.filter(({ command }) => command.includes(' --drill')).map((one) => one.pid),
   };

@@ -16,6 +16,8 @@ export interface RunningService extends AsyncDisposable {
   readonly pid: number;
   /** Everything it wrote to stdout and stderr so far. */
   output(): string;
+  /** Its exit code, once it has ended. */
+  readonly ended: Promise<number | null>;
   kill(signal: NodeJS.Signals): Promise<number | null>;
 }
 
@@ -27,16 +29,21 @@ export async function temporaryFolder(): Promise<{ path: string } & AsyncDisposa
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
+export interface StartOptions {
+  /** What runs the command, and then becomes it. */
+  readonly through?: readonly string[];
+  readonly cwd?: string;
+}
+
 export async function startService(
   data: string,
   args: readonly string[] = [],
+  { through = [], cwd = process.cwd() }: StartOptions = {},
 ): Promise<RunningService> {
   await rm(join(data, 'env'), { force: true });
-  const child = spawn(
-    process.execPath,
-    [join(ROOT, 'bin', 'keyark.ts'), 'serve', '--data', data, '--port', '0', ...args],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const serve = [join(ROOT, 'bin', 'keyark.ts'), 'serve', '--data', data, '--port', '0', ...args];
+  const [command = process.execPath, ...rest] = [...through, process.execPath, ...serve];
+  const child = spawn(command, rest, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (text: Buffer) => {
     output += text.toString();
@@ -61,6 +68,7 @@ export async function startService(
     env,
     pid: child.pid ?? -1,
     output: () => output,
+    ended: exited,
     kill,
     async [Symbol.asyncDispose]() {
       if (child.exitCode === null && child.signalCode === null) await kill('SIGTERM');

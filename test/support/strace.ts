@@ -102,3 +102,6 @@ export const textOf = (argument: string): string => Buffer.from(bytesOf(argument
 
 /** `21</path>` → 21 */
 export const descriptorOf = (argument: string): number => Number.parseInt(argument, 10);
+
+/** The bytes of every buffer of a message as `sendmsg` and `recvmsg` show it. */
+export const messageOf = (argument: string): Uint8Array => payloadOf(`[${argument}]`);
