@@ -71,7 +71,7 @@ const ARROWS: Readonly<Record<string, Row>> = {
   access: {
     imports: ['kernel', 'aws', 'crypto/aead.ts'],
     types: ['catalog'],
-    node: ['crypto', 'fs', 'fs/promises', 'path'],
+    node: ['crypto', 'fs', 'fs/promises', 'net', 'path'],
   },
   ops: { imports: ['kernel'], types: ['api', 'catalog', 'fleet'] },
   'ops/status.ts': {
