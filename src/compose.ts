@@ -4,7 +4,13 @@
  */
 import { join } from 'node:path';
 import { Credentials } from './access/credentials.ts';
+import { knownActions } from './api/actions.ts';
 import { type Api, createApi } from './api/server.ts';
+import { catalogHeads, whereIn } from './audit/catalog.ts';
+import { trailFolder } from './audit/files.ts';
+import { lookupTrail } from './audit/lookup.ts';
+import { serviceActs } from './audit/service-acts.ts';
+import { Trail, type TrailSettings } from './audit/trail.ts';
 import { type Backups, createBackups } from './backups/backups.ts';
 import { Keeper } from './backups/keeper.ts';
 import type { SchedulePolicy } from './backups/schedule.ts';
@@ -36,6 +42,7 @@ export interface ServiceConfig {
   readonly account: string;
   readonly regions: readonly string[];
   readonly schedule: SchedulePolicy;
+  readonly audit: TrailSettings;
 }
 
 export interface ServiceParts {
@@ -57,21 +64,40 @@ export interface Service extends AsyncDisposable {
   readonly credentials: Credentials;
   readonly keeper: Keeper;
   readonly background: Background;
+  readonly trail: Trail;
 }
 
 export async function composeService(config: ServiceConfig, parts: ServiceParts): Promise<Service> {
-  const { folder, fleet, clock, random, events } = parts;
-  const background = new Background((name, cause) => {
-    const message = cause instanceof Error ? `${name}: ${cause.stack ?? cause.message}` : name;
-    events.emit({ kind: 'internalError', requestId: 'background', message });
-  });
-
+  const { folder, fleet, clock, random } = parts;
   const catalog = openCatalog({ folder: folder('catalog') });
   const credentials = await Credentials.open({
     folder: folder('access'),
     random,
     account: config.account,
+    now: clock.now(),
   });
+  const { owner } = credentials.accounts;
+  const trailFiles = trailFolder(folder('audit'));
+  const trail = await Trail.open({
+    files: trailFiles,
+    heads: catalogHeads(catalog),
+    clock,
+    random,
+    home: { account: owner, region: config.regions[0] ?? '' },
+    settings: config.audit,
+  });
+  const acts = serviceActs(trail, whereIn(catalog));
+  const events: Events = {
+    emit: (event) => {
+      acts.emit(event);
+      parts.events.emit(event);
+    },
+  };
+  const background = new Background((name, cause) => {
+    const message = cause instanceof Error ? `${name}: ${cause.stack ?? cause.message}` : name;
+    events.emit({ kind: 'internalError', requestId: 'background', message });
+  });
+
   const storage = openStorage(config.regions, folder);
   const storageOf = (region: string): RegionStorage => {
     const found = storage.get(region);
@@ -105,13 +131,22 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     catalog,
     fleet,
     clock,
+    trail: () => trail.state(),
     places: { vault: folder('vault'), hsms: join(parts.data, 'host') },
     officersDoor: (clusterId) => join(parts.data, 'clusters', clusterId, 'officers.sock'),
   });
   const api = createApi({
     clusters,
     backups,
-    access: credentials,
+    catalog,
+    iam: { credentials, clock, actions: knownActions() },
+    trail,
+    audit: {
+      owner,
+      state: () => trail.state(),
+      settled: () => trail.settled(),
+      lookup: (query, page) => lookupTrail(trailFiles, query, page),
+    },
     events,
     clock,
     random,
@@ -128,6 +163,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   recoverClusters(clusterDeps);
   const stop = new AbortController();
   background.run('keeper', () => keeper.run(stop.signal));
+  background.run('trail', () => trail.run(stop.signal));
 
   return {
     api,
@@ -137,6 +173,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     credentials,
     keeper,
     background,
+    trail,
     async [Symbol.asyncDispose]() {
       stop.abort();
       await api.close();
@@ -145,6 +182,8 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
       const late = clock.sleep(STOP_MS, enough.signal).catch(() => {});
       await Promise.race([background.idle(), late]);
       enough.abort();
+      await credentials.idle();
+      await trail.close();
       catalog[Symbol.dispose]();
     },
   };

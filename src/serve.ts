@@ -47,7 +47,7 @@ export async function runServe(config: ServeConfig): Promise<number> {
     ...(controlPlane === undefined ? {} : { controlPlane }),
   });
   await forgetEnvironment(data.path);
-  for (const name of ['catalog', 'access', 'vault', 'kms']) data.folder(name);
+  for (const name of ['catalog', 'access', 'audit', 'vault', 'kms']) data.folder(name);
   await using fleet = await startLocalFleet({
     data: data.path,
     clock,

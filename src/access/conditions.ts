@@ -138,15 +138,23 @@ export function holds(
     return condition.values.some((wanted) => (wanted.toLowerCase() === 'true') !== isThere);
   }
   const { test, isNegated }: Operator = OPERATORS[condition.operator];
+  if (!isThere && condition.ifExists && condition.set === undefined) return true;
+  // "Not what nobody knows" is true of everything: such a condition cannot be answered either.
+  if (isNegated && condition.values.some((wanted) => isVague(wanted, given.variables))) {
+    return given.effect === 'Deny';
+  }
   const matches = (each: string): boolean =>
     condition.values.some((wanted) => test(wanted, each, given.variables)) !== isNegated;
   if (condition.set === 'ForAllValues') return actual.every(matches);
   if (condition.set === 'ForAnyValue') {
     return isThere ? actual.some(matches) : condition.ifExists;
   }
-  if (!isThere) return condition.ifExists || isNegated;
+  if (!isThere) return isNegated;
   return isNegated ? actual.every(matches) : actual.some(matches);
 }
+
+const isVague = (wanted: string, variables: Variables): boolean =>
+  compileGlob(wanted, variables) === undefined;
 
 /** The text a value stands for where wildcards are letters: variables are filled in, `${*}` is `*`. */
 function textOf(wanted: string, variables: Variables): string | undefined {

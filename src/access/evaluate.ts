@@ -4,7 +4,7 @@
  */
 import { holds } from './conditions.ts';
 import type { ConditionContext } from './context.ts';
-import { matchesAction, matchesArn } from './glob.ts';
+import { compileGlob, matchesAction, matchesArn } from './glob.ts';
 import type { Policy, Selection, Statement } from './policy.ts';
 
 export interface Question {
@@ -56,6 +56,11 @@ function applies(
   { action, resource, context }: Question,
   variables: ConditionContext | undefined,
 ): boolean {
+  // A NotResource whose variable has no value names nothing that could be left out: no Allow follows from it.
+  const isVague =
+    resources.isInverse &&
+    resources.patterns.some((pattern) => compileGlob(pattern, variables) === undefined);
+  if (isVague && effect === 'Allow') return false;
   return (
     selects(actions, (pattern) => matchesAction(pattern, action)) &&
     selects(resources, (pattern) => matchesArn(pattern, resource, variables)) &&

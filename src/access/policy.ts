@@ -127,7 +127,7 @@ class Reading {
     for (const pattern of actions.patterns) this.#action(`${at}.Action`, pattern);
     const resources = this.#selection(at, 'Resource', members);
     for (const pattern of resources.patterns) this.#resource(`${at}.Resource`, pattern);
-    if (hasVariables) this.#variables(`${at}.Resource`, resources.patterns);
+    if (hasVariables) this.#variables(`${at}.Resource`, resources.patterns, 'arn');
     return {
       ...(typeof sid === 'string' && sid !== '' ? { sid } : {}),
       effect: effect === 'Allow' ? 'Allow' : 'Deny',
@@ -194,7 +194,8 @@ class Reading {
       const where = `${at}.Condition.${cut(name)}`;
       return Object.entries(this.#members(where, keys)).flatMap(([key, values]) => {
         const condition = this.#condition(where, name, key, values);
-        if (condition !== undefined && hasVariables) this.#variables(where, condition.values);
+        const kind = /^Arn/.test(condition?.operator ?? '') ? 'arn' : 'text';
+        if (hasVariables) this.#variables(where, condition?.values ?? [], kind);
         return condition === undefined ? [] : [condition];
       });
     });
@@ -242,7 +243,13 @@ class Reading {
     };
   }
 
-  #variables(at: string, patterns: readonly string[]): void {
+  #variables(at: string, patterns: readonly string[], kind: 'arn' | 'text'): void {
+    for (const pattern of kind === 'arn' ? patterns : []) {
+      // IAM fills in variables behind the fifth colon only; elsewhere they would match nothing.
+      if (variablesIn(arnParts(pattern).slice(0, 5).join(':')).length > 0) {
+        this.#say(`${at}: "${cut(pattern)}" has a variable before the last part of the ARN.`);
+      }
+    }
     for (const name of patterns.flatMap(variablesIn)) {
       const row = conditionKey(name);
       if (row === undefined || row.isMany === true) {

@@ -48,14 +48,19 @@ export function mayUseShared(
   backupArn: string,
   context: ConditionContext = new Map(),
 ): boolean {
-  if (policyText === undefined) return false;
-  let policy: Policy;
+  const policy = readResourcePolicy(policyText);
+  if (policy === undefined) return false;
+  return judgeResource(policy, { action, resource: backupArn, context }, asker) === 'allow';
+}
+
+/** @returns undefined for no policy, and for one that cannot be read any more: that one shares nothing. */
+export function readResourcePolicy(text: string | undefined): Policy | undefined {
+  if (text === undefined) return undefined;
   try {
-    policy = parsePolicy(policyText, { kind: 'resource', maxLength: MAX_LENGTH });
+    return parsePolicy(text, { kind: 'resource', maxLength: MAX_LENGTH });
   } catch (cause) {
-    // A policy is checked when it is put; one that cannot be read any more shares nothing.
-    if (cause instanceof PolicyProblems) return false;
+    // A policy is checked when it is put; only a newer or older Keyark could have let this one through.
+    if (cause instanceof PolicyProblems) return undefined;
     throw cause;
   }
-  return judgeResource(policy, { action, resource: backupArn, context }, asker) === 'allow';
 }

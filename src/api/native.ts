@@ -2,12 +2,14 @@
  * What AWS's API has no words for, under our own target prefix and the same signatures: a backup now,
  * its proof, the way to an HSM's door. The eighteen operations stay exact.
  */
-import type { Caller } from '../access/caller.ts';
+import type { SignedCaller } from '../access/caller.ts';
 import type { Backups } from '../backups/backups.ts';
 import type { Scope } from '../catalog/catalog.ts';
 import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, parseBackupId, parseClusterId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
+import { ACCESS, ACCESS_OPERATIONS, type AccessFaces } from './native-access.ts';
+import { AUDIT, AUDIT_OPERATIONS, type AuditFaces } from './native-audit.ts';
 import { renderBackup } from './render.ts';
 import { backupId, clusterId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
 
@@ -44,6 +46,8 @@ export interface NativeFacts {
 export interface NativeFaces {
   readonly backups: Pick<Backups, 'describe' | 'takeManual' | 'drill'>;
   readonly native: NativeFacts;
+  readonly iam: AccessFaces;
+  readonly audit: AuditFaces;
 }
 
 const rootsName = {
@@ -56,6 +60,8 @@ const rootsName = {
 } as const satisfies Shape;
 
 export const NATIVE_OPERATIONS = {
+  ...ACCESS_OPERATIONS,
+  ...AUDIT_OPERATIONS,
   TakeBackup: {
     errors: ['NotFound'],
     input: {
@@ -98,10 +104,12 @@ type NativeRequest<Name extends NativeName> = ValueOf<(typeof NATIVE_OPERATIONS)
 export const NATIVE: {
   readonly [Name in NativeName]: (
     faces: NativeFaces,
-    caller: Caller,
+    caller: SignedCaller,
     request: NativeRequest<Name>,
   ) => Promise<JsonObject>;
 } = {
+  ...ACCESS,
+  ...AUDIT,
   TakeBackup: async ({ backups }, caller, request) => ({
     Backup: renderBackup(await backups.takeManual(caller, parseClusterId(request.ClusterId))),
   }),

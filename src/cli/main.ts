@@ -7,14 +7,18 @@ import { ConfigProblems } from '../config.ts';
 import { systemClock } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import { systemRandom } from '../kernel/random.ts';
+import { addAccount } from './commands/account.ts';
+import { addAudit } from './commands/audit.ts';
 import { addAws } from './commands/aws.ts';
 import { addBackup } from './commands/backup.ts';
 import { addCluster } from './commands/cluster.ts';
 import { addConfig } from './commands/config.ts';
+import { addCredential } from './commands/credential.ts';
 import { addDemo } from './commands/demo.ts';
 import { addEnv } from './commands/env.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
+import { addIam } from './commands/iam.ts';
 import { addKey } from './commands/key.ts';
 import { addServe } from './commands/serve.ts';
 import { addStatus } from './commands/status.ts';
@@ -40,6 +44,10 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addUser,
   addKey,
   addHsmInfo,
+  addAccount,
+  addIam,
+  addCredential,
+  addAudit,
   addUnlock,
   addHost,
   addConfig,

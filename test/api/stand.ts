@@ -2,11 +2,21 @@
  * The API on a loopback port over two recording faces. The faces hold fixed answers: these tests are
  * about shapes, signatures and HTTP; the services behind have tests of their own.
  */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import { AccessKey } from '../../src/access/credentials.ts';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AccessKey } from '../../src/access/accounts.ts';
+import { Credentials } from '../../src/access/credentials.ts';
+import { knownActions } from '../../src/api/actions.ts';
 import { type Api, type ApiParts, createApi } from '../../src/api/server.ts';
+import { trailFolder } from '../../src/audit/files.ts';
+import { lookupTrail } from '../../src/audit/lookup.ts';
+import { Trail } from '../../src/audit/trail.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import type { Backup } from '../../src/backups/backup.ts';
+import type { Catalog } from '../../src/catalog/catalog.ts';
+import { openCatalog } from '../../src/catalog/sqlite.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import type { Clusters } from '../../src/clusters/clusters.ts';
 import type { ClusterView } from '../../src/clusters/requests.ts';
@@ -88,6 +98,10 @@ export interface Stand extends AsyncDisposable {
   readonly calls: Call[];
   readonly events: ServiceEvent[];
   readonly api: Api;
+  readonly credentials: Credentials;
+  readonly catalog: Catalog;
+  /** Where the trail's files are. */
+  readonly trail: string;
 }
 
 export interface StandOptions {
@@ -132,12 +146,38 @@ export function faces(calls: Call[], options: StandOptions = {}) {
 export async function stand(options: StandOptions = {}): Promise<Stand> {
   const calls: Call[] = [];
   const events: ServiceEvent[] = [];
+  const clock = options.clock ?? systemClock;
+  const random = systemRandom;
+  const folder = await mkdtemp(join(tmpdir(), 'ka-stand-'));
+  const { accessKeyId, account, secretAccessKey } = KEY;
+  const kept = { version: 1, keys: [{ accessKeyId, account, secretAccessKey }] };
+  await writeFile(join(folder, 'credentials.json'), JSON.stringify(kept));
+  const credentials = await Credentials.open({ folder, random });
+  const catalog = openCatalog({ folder: join(folder, 'catalog') });
+  const place = join(folder, 'audit');
+  const files = trailFolder(place);
+  const trail = await Trail.open({
+    files,
+    heads: { get: () => undefined, put: () => undefined },
+    clock,
+    random,
+    home: { account, region: REGION },
+    settings: { fileBytes: 1e8, keepMs: 1e12 },
+  });
   const api = createApi({
     ...faces(calls, options),
-    access: { find: (id) => (id === KEY.accessKeyId ? KEY : undefined) },
+    iam: { credentials, clock, actions: knownActions() },
+    catalog,
+    trail,
+    audit: {
+      owner: account,
+      state: () => trail.state(),
+      settled: () => trail.settled(),
+      lookup: (query, page) => lookupTrail(files, query, page),
+    },
     events: { emit: (event) => void events.push(event) },
-    clock: options.clock ?? systemClock,
-    random: systemRandom,
+    clock,
+    random,
     regions: [REGION],
     readiness: async () => [],
     native: {
@@ -152,7 +192,22 @@ export async function stand(options: StandOptions = {}): Promise<Stand> {
     ...options.parts,
   });
   const { url } = await api.listen({ host: '127.0.0.1', port: 0 });
-  return { url: new URL(url), calls, events, api, [Symbol.asyncDispose]: () => api.close() };
+  return {
+    url: new URL(url),
+    calls,
+    events,
+    api,
+    credentials,
+    catalog,
+    trail: place,
+    [Symbol.asyncDispose]: async () => {
+      await api.close();
+      await credentials.idle();
+      await trail.close();
+      catalog[Symbol.dispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 export interface Reply {
@@ -197,7 +252,11 @@ export async function call(
   { url }: Pick<Stand, 'url'>,
   operation: string,
   input: unknown,
-  options: { readonly clock?: Clock; readonly region?: string; readonly key?: AccessKey } = {},
+  options: {
+    readonly clock?: Clock;
+    readonly region?: string;
+    readonly key?: Parameters<typeof signRequest>[0]['key'];
+  } = {},
 ): Promise<Reply> {
   const body = typeof input === 'string' ? input : JSON.stringify(input);
   const target = operation.includes('.') ? operation : `BaldrApiService.${operation}`;

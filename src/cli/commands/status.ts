@@ -2,7 +2,15 @@
 import type { Command } from 'commander';
 import type { EpochMs, JsonObject } from '../../kernel/types.ts';
 import { type Context, clientOf, hasOption, withData, withJson } from '../context.ts';
-import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
+import {
+  listOf,
+  numberOf,
+  objectOf,
+  optionalObject,
+  optionalText,
+  optionalTime,
+  textOf,
+} from '../json.ts';
 import { ago, duration, tableLines } from '../print.ts';
 
 export function addStatus(program: Command, context: Context): void {
@@ -31,6 +39,7 @@ export function statusLines(status: JsonObject, now: EpochMs): readonly string[]
     '',
     ...survivalLines(status),
     ...rootsLines(status),
+    ...trailLines(status),
   ];
 }
 
@@ -55,6 +64,14 @@ export function rootsLines(status: JsonObject): readonly string[] {
     lines.push('[ROOTS_LOCKED] The roots are locked, so no HSM can start. Unlock: keyark unlock');
   }
   return lines;
+}
+
+function trailLines(status: JsonObject): readonly string[] {
+  const problem = optionalText(optionalObject(status, 'Trail') ?? {}, 'Problem');
+  if (problem === undefined) return [];
+  return [
+    `[TRAIL_UNAVAILABLE] Calls cannot be recorded (${problem}), so nothing can be changed; reads go on.`,
+  ];
 }
 
 function clusterRow(cluster: JsonObject, now: EpochMs): readonly string[] {
