@@ -160,7 +160,7 @@ test('planted keys, passwords and roots are nowhere outside the boundary', {
     assert.ok(inside.includes(name), `${name} is not even found inside: ${inside}`);
   }
 
-  for (const part of ['vault', 'catalog', 'kms', 'access']) {
+  for (const part of ['vault', 'catalog', 'kms', 'access', 'audit']) {
     assert.deepEqual(await foundInFiles(join(data, part), [...users, ...roots, ...names]), []);
   }
   assert.deepEqual(
