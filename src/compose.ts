@@ -4,9 +4,15 @@
  */
 import { join } from 'node:path';
 import { Credentials } from './access/credentials.ts';
+import { knownActions } from './api/actions.ts';
 import { Once } from './api/once.ts';
 import { type Api, createApi } from './api/server.ts';
 import { type Rates, Throttle } from './api/throttle.ts';
+import { catalogHeads, whereIn } from './audit/catalog.ts';
+import { trailFolder } from './audit/files.ts';
+import { lookupTrail } from './audit/lookup.ts';
+import { serviceActs } from './audit/service-acts.ts';
+import { Trail, type TrailSettings } from './audit/trail.ts';
 import { type Backups, createBackups } from './backups/backups.ts';
 import { DueDrills } from './backups/drill-due.ts';
 import { Keeper } from './backups/keeper.ts';
@@ -67,6 +73,7 @@ export interface ServiceConfig {
   /** Whether `GET /metrics` is answered to other machines too. */
   readonly metrics: { readonly isRemote: boolean };
   readonly heartbeat?: HeartbeatSettings;
+  readonly audit: TrailSettings;
 }
 
 export interface ServiceParts {
@@ -90,11 +97,19 @@ export interface Service extends AsyncDisposable {
   readonly credentials: Credentials;
   readonly keeper: Keeper;
   readonly background: Background;
+  readonly trail: Trail;
 }
 
 export async function composeService(config: ServiceConfig, parts: ServiceParts): Promise<Service> {
   const { folder, fleet, clock, machine, random } = parts;
-  const events = new Metrics(parts.events);
+  // The trail joins as soon as it is open; until then log and metrics alone hear.
+  let acts: Events | undefined;
+  const events = new Metrics({
+    emit: (event) => {
+      acts?.emit(event);
+      parts.events.emit(event);
+    },
+  });
   const background = new Background((name, cause) => {
     const message = cause instanceof Error ? `${name}: ${cause.stack ?? cause.message}` : name;
     events.emit({ kind: 'internalError', requestId: 'background', message });
@@ -118,7 +133,20 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     folder: folder('access'),
     random,
     account: config.account,
+    now: clock.now(),
   });
+  const { owner } = credentials.accounts;
+  const trailFiles = trailFolder(folder('audit'));
+  const trail = await Trail.open({
+    files: trailFiles,
+    heads: catalogHeads(catalog),
+    clock,
+    random,
+    home: { account: owner, region: config.regions[0] ?? '' },
+    settings: config.audit,
+  });
+  acts = serviceActs(trail, whereIn(catalog));
+
   const storage = openStorage(config.regions, folder, clock);
   const storageOf = (region: string): RegionStorage => {
     const found = storage.get(region);
@@ -195,6 +223,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     watch,
     rehearsal,
     holdsBind: () => [...storage.values()].map(({ vault }) => vault.holdsBind),
+    trail: () => trail.state(),
     places: { vault: folder('vault'), hsms: join(parts.data, 'host') },
     officersDoor: (clusterId) => join(parts.data, 'clusters', clusterId, 'officers.sock'),
   });
@@ -204,7 +233,15 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     restores,
     sharing: createSharing({ catalog, organization: config.organization }),
     copyRules: createRuleBook({ catalog, clock, random, regions }),
-    access: credentials,
+    catalog,
+    iam: { credentials, clock, actions: knownActions() },
+    trail,
+    audit: {
+      owner,
+      state: () => trail.state(),
+      settled: () => trail.settled(),
+      lookup: (query, page) => lookupTrail(trailFiles, query, page),
+    },
     events,
     // Clients sign by real clocks, also on a rehearsal.
     clock: machine.clock,
@@ -240,6 +277,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     const deps = { clock, events, health: async () => (await protection()).health };
     background.run('heartbeat', () => runHeartbeat(deps, heartbeat, stop.signal));
   }
+  background.run('trail', () => trail.run(stop.signal));
 
   return {
     api,
@@ -249,6 +287,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     credentials,
     keeper,
     background,
+    trail,
     async [Symbol.asyncDispose]() {
       stop.abort();
       await api.close();
@@ -257,6 +296,8 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
       const late = clock.sleep(STOP_MS, enough.signal).catch(() => {});
       await Promise.race([background.idle(), late]);
       enough.abort();
+      await credentials.idle();
+      await trail.close();
       catalog[Symbol.dispose]();
     },
   };

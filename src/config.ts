@@ -7,7 +7,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
-import { HOUR_MS, SECOND_MS } from './kernel/clock.ts';
+import { DAY_MS, HOUR_MS, SECOND_MS } from './kernel/clock.ts';
 import { isOffered, PROFILES, type Profile } from './profile.ts';
 
 /** What the service and the commands run with. */
@@ -37,6 +37,7 @@ export interface Config {
   readonly profile: Profile;
   readonly metrics: { readonly isRemote: boolean };
   readonly heartbeat?: { readonly url: string; readonly everyMs: number };
+  readonly audit: { readonly fileBytes: number; readonly keepMs: number };
   readonly log: {
     readonly level: 'error' | 'info' | 'debug';
     readonly format: 'people' | 'json';
@@ -296,6 +297,24 @@ const ROWS = {
     expected: 'true or false',
     fallback: () => 'false',
   },
+  auditDays: {
+    name: 'audit.keep_days',
+    help: 'how long the trail of calls is kept',
+    flag: '--audit-days',
+    variable: 'KEYARK_AUDIT_DAYS',
+    read: wholeNumber(1, 36_500),
+    expected: 'days from 1 to 36500',
+    fallback: () => '400',
+  },
+  auditFileMb: {
+    name: 'audit.file_mb',
+    help: 'size of a file of the trail before the next one is begun',
+    flag: '--audit-file-mb',
+    variable: 'KEYARK_AUDIT_FILE_MB',
+    read: wholeNumber(1, 2_000),
+    expected: 'megabytes from 1 to 2000',
+    fallback: () => '100',
+  },
   logLevel: {
     name: 'log.level',
     help: 'error, info or debug',
@@ -424,6 +443,7 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
     ...(values.heartbeatUrl === ''
       ? {}
       : { heartbeat: { url: values.heartbeatUrl, everyMs: values.heartbeatSeconds * SECOND_MS } }),
+    audit: { fileBytes: values.auditFileMb * 1_000_000, keepMs: values.auditDays * DAY_MS },
     log: { level: values.logLevel, format: values.logFormat },
     home: { name: values.homeName, mode: values.homeMode },
   };

@@ -55,7 +55,7 @@ export async function runServe(config: ServeConfig): Promise<number> {
   const clock = data.isRehearsal ? new MovableClock(systemClock) : systemClock;
   const log = createLog({ clock, ...config.log, write: (line) => void process.stderr.write(line) });
   await forgetEnvironment(data.path);
-  for (const name of ['catalog', 'access', 'vault', 'kms']) data.folder(name);
+  for (const name of ['catalog', 'access', 'audit', 'vault', 'kms']) data.folder(name);
   await using fleet = await startLocalFleet({
     data: data.path,
     clock: systemClock,

@@ -78,6 +78,11 @@ const ARROWS: Readonly<Record<string, Row>> = {
   access: {
     imports: ['kernel', 'aws', 'crypto/aead.ts'],
     types: ['catalog'],
+    node: ['crypto', 'fs', 'fs/promises', 'net', 'path'],
+  },
+  audit: {
+    imports: ['kernel', 'aws/arn.ts'],
+    types: ['ops', 'catalog'],
     node: ['crypto', 'fs', 'fs/promises', 'path'],
   },
   ops: { imports: ['kernel'], types: ['api', 'backups', 'catalog', 'clusters', 'fleet'] },
@@ -93,11 +98,12 @@ const ARROWS: Readonly<Record<string, Row>> = {
   },
   api: {
     imports: ['aws', 'kernel', 'access'],
-    types: ['access', 'backups', 'catalog', 'clusters', 'fleet', 'ops', 'hsm/protocol.ts'],
-    node: ['crypto', 'fs', 'http', 'https', 'net', 'stream'],
+    types: ['access', 'audit', 'backups', 'catalog', 'clusters', 'fleet', 'ops', 'hsm/protocol.ts'],
+    node: ['crypto', 'fs', 'http', 'https', 'net', 'stream', 'tls'],
   },
   cli: {
-    imports: ['aws', 'kernel', 'config.ts', 'crypto/x509.ts'],
+    // The trail is verified without asking the service that wrote it.
+    imports: ['aws', 'kernel', 'audit/files.ts', 'audit/verify.ts', 'config.ts', 'crypto/x509.ts'],
     types: ['api', 'hsm/protocol.ts', 'host', 'ops'],
     node: ['*'],
     packages: ['commander'],
@@ -173,6 +179,7 @@ const BANS: readonly { what: string; pattern: RegExp; except: readonly string[] 
       'kms/key-files.ts',
 
       'access/credentials.ts',
+      'audit/files.ts',
       'catalog/sqlite.ts',
       'config.ts',
       'data-folder.ts',

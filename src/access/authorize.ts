@@ -1,25 +1,112 @@
 /**
- * May this principal do that? Deny by default. Today an account has one principal, who may do
- * everything in that account; principals with narrower rights take their place here.
+ * May this caller do that? Deny by default, an explicit Deny outweighs everything, an account's root may do
+ * everything in its account. Temporary credentials may do what both their parent and their own policy allow.
+ *
+ * Pure: what policies, tags and time say is given; nothing has happened yet when this throws.
  */
+import { isoTime } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
+import type { EpochMs } from '../kernel/types.ts';
+import type { SignedCaller } from './caller.ts';
+import { type ConditionContext, type ConditionValue, tagEntries } from './context.ts';
+import { judgeIdentity, judgeResource, type Verdict } from './evaluate.ts';
+import type { Policy } from './policy.ts';
 
-export interface Principal {
-  readonly account: string;
-}
-
+/** One action on one resource; a request may need several. */
 export interface Wish {
   /** `cloudhsm:CreateCluster`, `keyark:TakeBackup` … */
   readonly action: string;
-  /** Whose resources would be touched. */
-  readonly account: string;
+  /** An ARN, or `*` for actions that act on none. */
+  readonly resource: string;
+  /** Of the resource, when it exists. */
+  readonly resourceTags?: ReadonlyMap<string, string>;
+  /** The resource's own policy, if it has one that counts for this action. */
+  readonly resourcePolicy?: Policy;
 }
 
-/** @throws Refused `AccessDenied`. */
-export function authorize(principal: Principal, wish: Wish): void {
-  if (principal.account === wish.account) return;
-  throw new Refused(
-    'AccessDenied',
-    `Account ${principal.account} may not do ${wish.action} in account ${wish.account}.`,
+export interface Grounds {
+  /** Undefined: the account's root. */
+  readonly policies: readonly Policy[] | undefined;
+  readonly sessionPolicy: Policy | undefined;
+  /** Tags that the request would set. */
+  readonly requestTags?: ReadonlyMap<string, string>;
+  /** Keys of tags that the request would set or remove. */
+  readonly tagKeys?: readonly string[];
+  readonly now: EpochMs;
+}
+
+/** @throws Refused `AccessDenied` for the first wish that is not granted. */
+export function authorize(caller: SignedCaller, wishes: readonly Wish[], grounds: Grounds): void {
+  for (const wish of wishes) {
+    const why = refusalOf(caller, wish, grounds);
+    if (why === undefined) continue;
+    throw new Refused(
+      'AccessDenied',
+      `User: ${caller.principal} is not authorized to perform: ${wish.action} on resource: ${wish.resource} ${why}`,
+    );
+  }
+}
+
+/** In IAM's words; undefined when it is granted. */
+function refusalOf(caller: SignedCaller, wish: Wish, grounds: Grounds): string | undefined {
+  const { action, resource } = wish;
+  const context = contextOf(caller, wish, grounds);
+  const question = { action, resource, context };
+  const isOwn = resource === '*' || accountIn(resource) === caller.account;
+  const isRoot = grounds.policies === undefined;
+
+  const identity: Verdict = isRoot ? 'allow' : judgeIdentity(grounds.policies, question);
+  if (identity === 'deny') return 'with an explicit deny in an identity-based policy';
+
+  if (grounds.sessionPolicy !== undefined) {
+    const session = judgeIdentity([grounds.sessionPolicy], question);
+    if (session === 'deny') return 'with an explicit deny in a session policy';
+    if (session === 'none') return `because no session policy allows the ${action} action`;
+  }
+
+  const shared: Verdict =
+    wish.resourcePolicy === undefined
+      ? 'none'
+      : judgeResource(wish.resourcePolicy, question, caller);
+  // Nobody locks an owner's root out of what is his.
+  if (shared === 'deny' && !(isOwn && isRoot)) {
+    return 'with an explicit deny in a resource-based policy';
+  }
+  if (!isOwn && shared !== 'allow') {
+    return `because no resource-based policy allows the ${action} action`;
+  }
+  // Within one account either policy is enough; between two both are needed.
+  if (identity === 'allow' || (isOwn && shared === 'allow')) return undefined;
+  return `because no identity-based policy allows the ${action} action`;
+}
+
+function contextOf(caller: SignedCaller, wish: Wish, grounds: Grounds): ConditionContext {
+  const { key } = caller;
+  const isRoot = key.user === undefined;
+  const entries: readonly (readonly [string, ConditionValue | undefined])[] = [
+    ['aws:PrincipalAccount', caller.account],
+    ['aws:PrincipalArn', caller.principal],
+    ['aws:PrincipalType', isRoot ? 'Account' : 'User'],
+    ['aws:userid', isRoot ? caller.account : key.user],
+    ['aws:username', key.user],
+    ['aws:RequestedRegion', caller.region],
+    ['aws:ResourceAccount', wish.resource === '*' ? undefined : accountIn(wish.resource)],
+    ['aws:SourceIp', caller.sourceAddress],
+    ['aws:UserAgent', caller.userAgent],
+    ['aws:SecureTransport', String(caller.isSecure)],
+    ['aws:CurrentTime', isoTime(grounds.now)],
+    ['aws:EpochTime', String(Math.floor(grounds.now / 1000))],
+    ['aws:TokenIssueTime', key.session && isoTime(key.session.issuedAt)],
+    ['aws:TagKeys', grounds.tagKeys],
+    ...tagEntries('aws:RequestTag/', grounds.requestTags ?? new Map()),
+    ...tagEntries('aws:ResourceTag/', wish.resourceTags ?? new Map()),
+  ];
+  return new Map(
+    entries.flatMap(([name, value]) =>
+      value === undefined ? [] : [[name.toLowerCase(), value] as const],
+    ),
   );
 }
+
+/** `arn:aws:cloudhsm:REGION:ACCOUNT:…`. */
+const accountIn = (arn: string): string | undefined => arn.split(':')[4];

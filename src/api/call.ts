@@ -4,15 +4,18 @@
  */
 
 import { authorize } from '../access/authorize.ts';
-import type { Caller } from '../access/caller.ts';
-import type { AccessKey } from '../access/credentials.ts';
+import type { SignedCaller } from '../access/caller.ts';
+import type { Trail } from '../audit/trail.ts';
 import { type ArrivedRequest, verifySignature } from '../aws/sigv4.ts';
+import type { Catalog } from '../catalog/catalog.ts';
 import { toUtf8 } from '../kernel/bytes.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
 import type { JsonObject } from '../kernel/types.ts';
+import { newUuid } from '../kernel/uuid.ts';
 import type { Events } from '../ops/events.ts';
+import { type Peer, type Seen, trailCall } from './call-record.ts';
 import { ProtocolError, toWireError } from './errors.ts';
 import { type Json, parseJson } from './json.ts';
 import {
@@ -24,6 +27,7 @@ import {
 } from './native.ts';
 import type { Once } from './once.ts';
 import { type Faces, SERVED, type Serve } from './operations.ts';
+import { awsNeeds, type Needs, nativeNeeds, wishesOf } from './permission.ts';
 import { OPERATIONS, type OperationName, type OperationShape } from './shapes.ts';
 import type { Throttle } from './throttle.ts';
 import { parseInput } from './validate.ts';
@@ -39,7 +43,10 @@ export interface CallParts {
   readonly sharing: Faces['sharing'] & NativeFaces['sharing'];
   readonly copyRules: NativeFaces['copyRules'];
   readonly native: NativeFacts;
-  readonly access: { find(accessKeyId: string): AccessKey | undefined };
+  readonly iam: NativeFaces['iam'];
+  readonly audit: NativeFaces['audit'];
+  readonly trail: Pick<Trail, 'begin' | 'end' | 'note' | 'noteUnaccepted'>;
+  readonly catalog: Catalog;
   readonly regions: readonly string[];
   readonly once: Once;
   readonly throttle: Throttle;
@@ -58,44 +65,116 @@ export interface Answer {
 
 interface Operation {
   readonly name: string;
-  /** `cloudhsm:CreateCluster`. */
-  readonly action: string;
+  readonly isNative: boolean;
   readonly shape: OperationShape;
-  /** @throws Refused before the face is called. */
-  readonly run: (caller: Caller, arrived: ArrivedRequest) => JsonObject | Promise<JsonObject>;
+  /** @throws Refused, ProtocolError: then nothing more is asked. */
+  readonly parse: (json: Json) => object;
+  readonly needs: (request: object, caller: SignedCaller) => Needs;
+  readonly run: (
+    caller: SignedCaller,
+    request: object,
+    arrived: ArrivedRequest,
+  ) => JsonObject | Promise<JsonObject>;
 }
 
-/** Never throws: whatever happened is an answer, and an event. */
-export async function answerCall(parts: CallParts, arrived: ArrivedRequest): Promise<Answer> {
+/** Never throws: whatever happened is an answer, an event, and a record of the trail. */
+export async function answerCall(
+  parts: CallParts,
+  arrived: ArrivedRequest,
+  peer: Peer,
+): Promise<Answer> {
   const startedAt = parts.clock.now();
   const requestId = newRequestId(parts.random);
+  const seen: Seen = { at: startedAt, requestId, arrived, peer };
   let operation: Operation | undefined;
   let answer: Answer;
+  let response: JsonObject | undefined;
   try {
-    const { key, region } = await verifySignature(arrived, {
-      findKey: (id) => parts.access.find(id),
-      regions: parts.regions,
-      clock: parts.clock,
-    });
+    const caller = await signedCaller(parts, arrived, peer);
+    seen.caller = caller;
     operation = findOperation(parts, targetOf(arrived));
-    const principal = `arn:aws:iam::${key.account}:root`;
-    const caller: Caller = { account: key.account, region, principal };
-    authorize({ account: key.account }, { action: operation.action, account: caller.account });
-    parts.throttle.take(caller, operation.shape.isRead ? 'read' : 'write');
-    const result = await operation.run(caller, arrived);
-    answer = { status: 200, requestId, body: JSON.stringify(result) };
+    seen.operation = operation;
+    const request = operation.parse(readBody(arrived));
+    seen.request = request;
+    const needs = operation.needs(request, caller);
+    seen.needs = needs;
+    parts.throttle.take(caller, needs.isReadOnly ? 'read' : 'write');
+    authorize(caller, wishesOf(needs.needs, parts.catalog), groundsOf(parts, caller, needs));
+    if (!needs.isReadOnly) {
+      await parts.trail.begin(trailCall(parts, seen));
+      seen.isBegun = true;
+    }
+    response = await operation.run(caller, request, arrived);
+    answer = { status: 200, requestId, body: JSON.stringify(response) };
   } catch (cause) {
     answer = errorAnswer(parts.events, { cause, requestId, shape: operation?.shape });
   }
+  await record(parts, seen, answer, response);
   parts.events.emit({
     kind: 'apiCall',
     operation: operation?.name ?? 'unknown',
     status: answer.status,
     durationMs: parts.clock.now() - startedAt,
     requestId,
+    ...(seen.caller && {
+      account: seen.caller.account,
+      region: seen.caller.region,
+      accessKeyId: seen.caller.key.accessKeyId,
+    }),
     ...(answer.errorType !== undefined && { error: answer.errorType }),
   });
   return answer;
+}
+
+async function signedCaller(
+  parts: CallParts,
+  arrived: ArrivedRequest,
+  { address: sourceAddress, isSecure }: Peer,
+): Promise<SignedCaller> {
+  const { credentials } = parts.iam;
+  const { key, region } = await verifySignature(arrived, {
+    findKey: (id, token) => credentials.identify(id, token, parts.clock.now()),
+    regions: parts.regions,
+    clock: parts.clock,
+  });
+  credentials.noteUse(key, parts.clock.now());
+  const { account, principal } = key;
+  const userAgent = headerOf(arrived, 'user-agent') ?? '';
+  return { account, region, principal, key, sourceAddress, userAgent, isSecure };
+}
+
+function groundsOf({ iam, clock }: CallParts, { key }: SignedCaller, needs: Needs) {
+  return {
+    policies: iam.credentials.policiesOf(key),
+    sessionPolicy: iam.credentials.sessionPolicyOf(key),
+    requestTags: needs.requestTags,
+    ...(needs.tagKeys !== undefined && { tagKeys: needs.tagKeys }),
+    now: clock.now(),
+  };
+}
+
+/** What changed something is on the disk before it is answered; all else is with the system. */
+async function record(
+  parts: CallParts,
+  seen: Seen,
+  answer: Answer,
+  response: JsonObject | undefined,
+): Promise<void> {
+  const call = trailCall(parts, seen);
+  const error =
+    answer.errorType === undefined
+      ? undefined
+      : { code: answer.errorType, message: messageOf(answer.body) };
+  const outcome = { ...(response && { response }), ...(error && { error }) };
+  if (seen.caller === undefined) parts.trail.noteUnaccepted(call, outcome);
+  else if (seen.isBegun === true) await parts.trail.end(call, outcome);
+  else parts.trail.note(call, outcome);
+}
+
+/** Of an answer that `errorAnswer` made. */
+function messageOf(body: string): string {
+  const { Message } = JSON.parse(body);
+  return String(Message);
 }
 
 /** Also for what goes wrong before there is a whole request. */
@@ -120,15 +199,7 @@ export function errorAnswer(
   };
 }
 
-/** A version 4 UUID. */
-export function newRequestId(random: Random): string {
-  const bytes = random.bytes(16);
-  const hex = [...bytes].map((byte, i) => {
-    const fixed = i === 6 ? (byte & 0x0f) | 0x40 : i === 8 ? (byte & 0x3f) | 0x80 : byte;
-    return fixed.toString(16).padStart(2, '0');
-  });
-  return hex.join('').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-}
+export const newRequestId = newUuid;
 
 function targetOf(arrived: ArrivedRequest): string {
   const target = headerOf(arrived, 'x-amz-target');
@@ -160,43 +231,52 @@ function awsOperation(parts: CallParts, name: OperationName): Operation {
   const serve = SERVED[name] as Serve<OperationName> | undefined;
   return {
     name,
-    action: `cloudhsm:${name}`,
+    isNative: false,
     shape,
-    run: (caller, arrived) => {
-      // The request has this operation's shape; the union is narrowed by the row above.
-      const request = parseInput(shape.input, readBody(arrived)) as Parameters<
-        Serve<OperationName>
-      >[2];
-      if (serve === undefined) {
-        throw new ProtocolError(
-          'UnknownOperationException',
-          `${name} is not served by this Keyark yet; nothing was done. Served: ${Object.keys(SERVED).join(', ')}.`,
-        );
-      }
+    parse: (json) => {
+      const request = parseInput(shape.input, json);
+      if (serve !== undefined) return request;
+      throw new ProtocolError(
+        'UnknownOperationException',
+        `${name} is not served by this Keyark yet; nothing was done. Served: ${Object.keys(SERVED).join(', ')}.`,
+      );
+    },
+    needs: (request, caller) => awsNeeds(name, request, caller),
+    run: (caller, request, arrived) => {
       const attempt = {
         caller,
         operation: name,
         invocationId: headerOf(arrived, 'amz-sdk-invocation-id'),
         body: arrived.body,
       };
-      return parts.once.run(attempt, (remember) => serve(parts, caller, request, remember));
+      return parts.once.run(attempt, (remember) =>
+        // What `parse` let through has this operation's shape, and without `serve` it let nothing through.
+        (serve as Serve<OperationName>)(
+          parts,
+          caller,
+          request as Parameters<Serve<OperationName>>[2],
+          remember,
+        ),
+      );
     },
   };
 }
 
 function nativeOperation(parts: CallParts, name: NativeName): Operation {
-  const shape = NATIVE_OPERATIONS[name];
+  const shape: OperationShape = NATIVE_OPERATIONS[name];
   // As above: the row's shape and the row's function belong together by name.
   const serve = NATIVE[name] as (
     faces: NativeFaces,
-    caller: Caller,
+    caller: SignedCaller,
     request: unknown,
   ) => Promise<JsonObject>;
   return {
     name,
-    action: `keyark:${name}`,
+    isNative: true,
     shape,
-    run: (caller, arrived) => serve(parts, caller, parseInput(shape.input, readBody(arrived))),
+    parse: (json) => parseInput(shape.input, json),
+    needs: (request, caller) => nativeNeeds(name, request, caller),
+    run: (caller, request) => serve(parts, caller, request),
   };
 }
 

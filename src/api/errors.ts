@@ -34,6 +34,8 @@ const SIGNATURE = {
   MISSING: { status: 403, type: 'MissingAuthenticationTokenException' },
   INCOMPLETE: { status: 403, type: 'IncompleteSignature' },
   UNKNOWN_KEY: { status: 403, type: 'UnrecognizedClientException' },
+  BAD_TOKEN: { status: 403, type: 'UnrecognizedClientException' },
+  EXPIRED_TOKEN: { status: 403, type: 'ExpiredTokenException' },
   UNKNOWN_REGION: { status: 400, type: 'InvalidSignatureException' },
   CLOCK_SKEW: { status: 400, type: 'InvalidSignatureException' },
   MISMATCH: { status: 400, type: 'InvalidSignatureException' },
@@ -56,6 +58,7 @@ const MODELLED = {
   RootsLocked: { type: 'CloudHsmServiceException' },
   DoesNotOpen: { type: INVALID },
   WritesFrozen: { type: INVALID },
+  TrailUnavailable: { type: 'CloudHsmServiceException' },
 } as const satisfies Record<
   RefusalCode,
   { type: string; ifListed?: OperationShape['errors'][number] }

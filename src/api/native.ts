@@ -2,13 +2,15 @@
  * What AWS's API has no words for, under our own target prefix and the same signatures: a backup now,
  * its proof, the way to an HSM's door. The eighteen operations stay exact.
  */
-import type { Caller } from '../access/caller.ts';
+import type { SignedCaller } from '../access/caller.ts';
 import type { Backups } from '../backups/backups.ts';
 import type { Scope } from '../catalog/catalog.ts';
 import type { Clusters } from '../clusters/clusters.ts';
 import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, parseBackupId, parseClusterId, parseHsmId } from '../kernel/ids.ts';
 import type { JsonObject } from '../kernel/types.ts';
+import { ACCESS, ACCESS_OPERATIONS, type AccessFaces } from './native-access.ts';
+import { AUDIT, AUDIT_OPERATIONS, type AuditFaces } from './native-audit.ts';
 import { RESTORE_NATIVE, RESTORE_OPERATIONS, type RestoreFaces } from './native-restore.ts';
 import { RETENTION, RETENTION_OPERATIONS, type TimeFacts } from './native-retention.ts';
 import { SCHEDULE, SCHEDULE_OPERATIONS, type ScheduleFacts } from './native-schedule.ts';
@@ -63,6 +65,8 @@ export interface NativeFaces extends RestoreFaces, SharingFaces {
     'describe' | 'takeManual' | 'drill' | 'copy' | 'hold' | 'liftHold' | 'held' | 'modifyRetention'
   >;
   readonly native: NativeFacts;
+  readonly iam: AccessFaces;
+  readonly audit: AuditFaces;
 }
 
 const rootsName = {
@@ -76,6 +80,8 @@ const rootsName = {
 
 export const NATIVE_OPERATIONS = {
   ...SCHEDULE_OPERATIONS,
+  ...ACCESS_OPERATIONS,
+  ...AUDIT_OPERATIONS,
   TakeBackup: {
     errors: ['NotFound'],
     input: {
@@ -83,9 +89,8 @@ export const NATIVE_OPERATIONS = {
       members: { ClusterId: { shape: clusterId, isRequired: true } },
     },
   },
-  GetStatus: { isRead: true, errors: [], input: { kind: 'structure', members: {} } },
+  GetStatus: { errors: [], input: { kind: 'structure', members: {} } },
   GetClusterDoor: {
-    isRead: true,
     errors: ['NotFound'],
     input: {
       kind: 'structure',
@@ -93,7 +98,6 @@ export const NATIVE_OPERATIONS = {
     },
   },
   GetBackupProof: {
-    isRead: true,
     errors: ['NotFound'],
     input: {
       kind: 'structure',
@@ -134,11 +138,13 @@ type NativeRequest<Name extends NativeName> = ValueOf<(typeof NATIVE_OPERATIONS)
 export const NATIVE: {
   readonly [Name in NativeName]: (
     faces: NativeFaces,
-    caller: Caller,
+    caller: SignedCaller,
     request: NativeRequest<Name>,
   ) => Promise<JsonObject>;
 } = {
   ...SCHEDULE,
+  ...ACCESS,
+  ...AUDIT,
   TakeBackup: async ({ backups }, caller, request) => ({
     Backup: renderBackup(await backups.takeManual(caller, parseClusterId(request.ClusterId))),
   }),

@@ -11,6 +11,7 @@ import {
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { concat } from '../kernel/bytes.ts';
 import { SECOND_MS } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
@@ -178,13 +179,16 @@ async function answerPost(parts: ApiParts, request: IncomingMessage): Promise<An
     );
   }
   const body = await readBody(request);
-  const { localAddress, localPort } = request.socket;
-  return answerCall(parts, {
+  const { localAddress, localPort, remoteAddress = '' } = request.socket;
+  const arrived = {
     method: request.method,
     rawHeaders: request.rawHeaders,
     body,
     landedAt: `${hostInUrl(localAddress ?? '')}:${localPort}`,
-  });
+  };
+  // A dual-stack socket writes IPv4 addresses in IPv6 form.
+  const address = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '');
+  return answerCall(parts, arrived, { address, isSecure: request.socket instanceof TLSSocket });
 }
 
 async function readBody(request: IncomingMessage): Promise<Uint8Array> {

@@ -318,8 +318,6 @@ const structure = <const Members extends Readonly<Record<string, Member>>>(
 type ListedError = 'NotFound' | 'Tag' | 'Limit';
 
 export interface OperationShape {
-  /** Changes nothing. */
-  readonly isRead?: true;
   readonly input: StructureShape;
   readonly errors: readonly ListedError[];
 }
@@ -340,7 +338,6 @@ export const OPERATIONS = {
     }),
   },
   DescribeClusters: {
-    isRead: true,
     errors: ['Tag'],
     input: structure({
       Filters: optional(clusterFilters),
@@ -386,7 +383,6 @@ export const OPERATIONS = {
     }),
   },
   DescribeBackups: {
-    isRead: true,
     errors: ['NotFound', 'Tag'],
     input: structure({
       Filters: optional(backupFilters),
@@ -422,7 +418,6 @@ export const OPERATIONS = {
     }),
   },
   ListTags: {
-    isRead: true,
     errors: ['NotFound', 'Tag'],
     input: structure({
       ResourceId: required(resourceId),
@@ -438,7 +433,6 @@ export const OPERATIONS = {
     }),
   },
   GetResourcePolicy: {
-    isRead: true,
     errors: ['NotFound'],
     input: structure({ ResourceArn: optional(resourceArn) }),
   },

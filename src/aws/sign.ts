@@ -15,7 +15,7 @@ export async function signRequest(request: {
   readonly target: string;
   readonly body: string;
   readonly region: string;
-  readonly key: SigningKey;
+  readonly key: SigningKey & { readonly sessionToken?: string | undefined };
   readonly clock: Clock;
 }): Promise<Readonly<Record<string, string>>> {
   const { endpoint, key } = request;
@@ -24,7 +24,11 @@ export async function signRequest(request: {
     region: request.region,
     sha256: Sha256,
     applyChecksum: false,
-    credentials: { accessKeyId: key.accessKeyId, secretAccessKey: key.secretAccessKey },
+    credentials: {
+      accessKeyId: key.accessKeyId,
+      secretAccessKey: key.secretAccessKey,
+      ...(key.sessionToken === undefined ? {} : { sessionToken: key.sessionToken }),
+    },
   });
   const signed = await signer.sign(
     {

@@ -26,6 +26,9 @@ export type SignatureProblem =
   | 'MISSING'
   | 'INCOMPLETE'
   | 'UNKNOWN_KEY'
+  /** Of temporary credentials: missing, of another key, changed, or void. */
+  | 'BAD_TOKEN'
+  | 'EXPIRED_TOKEN'
   | 'UNKNOWN_REGION'
   | 'CLOCK_SKEW'
   | 'MISMATCH';
@@ -60,6 +63,14 @@ export interface Signer<Key extends SigningKey> {
   readonly region: string;
 }
 
+/** Why there is no key to check a signature with. */
+export type KeyProblem =
+  | 'UNKNOWN_KEY'
+  | 'DISABLED_KEY'
+  | 'MISSING_TOKEN'
+  | 'WRONG_TOKEN'
+  | 'EXPIRED_TOKEN';
+
 interface Authorization {
   readonly accessKeyId: string;
   readonly scopeDate: string;
@@ -73,7 +84,7 @@ interface Authorization {
 export async function verifySignature<Key extends SigningKey>(
   request: ArrivedRequest,
   against: {
-    readonly findKey: (accessKeyId: string) => Key | undefined;
+    readonly findKey: (accessKeyId: string, sessionToken: string | undefined) => Key | KeyProblem;
     readonly regions: readonly string[];
     readonly clock: Clock;
   },
@@ -82,14 +93,9 @@ export async function verifySignature<Key extends SigningKey>(
   const claim = parseAuthorization(headers);
   const signedAt = parseAmzDate(headers, claim.scopeDate);
 
-  const key = against.findKey(claim.accessKeyId);
-  if (key === undefined) throw unknownKey(claim.accessKeyId, request.landedAt);
-  if (headers.has('x-amz-security-token')) {
-    throw new SignatureRefused(
-      'UNKNOWN_KEY',
-      'The request carries a session token; the access keys of this Keyark have none. Unset AWS_SESSION_TOKEN.',
-    );
-  }
+  const token = headers.get('x-amz-security-token')?.[0];
+  const key = against.findKey(claim.accessKeyId, token);
+  if (typeof key === 'string') throw noKey(key, claim.accessKeyId, request.landedAt);
   checkScope(claim, against.regions);
   checkSkew(signedAt, against.clock.now());
 
@@ -248,6 +254,34 @@ function checkSkew(signedAt: EpochMs, now: EpochMs): void {
     'CLOCK_SKEW',
     `[CLOCK_SKEW] Your request is dated ${isoTime(signedAt)}, this server says ${isoTime(now)}: more than 5 minutes apart. Check which of the two clocks is right (\`timedatectl\`).`,
   );
+}
+
+function noKey(problem: KeyProblem, accessKeyId: string, landedAt: string): SignatureRefused {
+  const name = `"${shorten(accessKeyId)}"`;
+  switch (problem) {
+    case 'UNKNOWN_KEY':
+      return unknownKey(accessKeyId, landedAt);
+    case 'DISABLED_KEY':
+      return new SignatureRefused(
+        'UNKNOWN_KEY',
+        `[DISABLED_ACCESS_KEY] Access key ${name}, or the key it was made from, is switched off. Nothing was done. Use another one, or switch it on: keyark credential enable.`,
+      );
+    case 'MISSING_TOKEN':
+      return new SignatureRefused(
+        'BAD_TOKEN',
+        `[SESSION_TOKEN] Access key ${name} is one of temporary credentials and needs its session token: set AWS_SESSION_TOKEN. Nothing was done.`,
+      );
+    case 'WRONG_TOKEN':
+      return new SignatureRefused(
+        'BAD_TOKEN',
+        `[SESSION_TOKEN] The security token included in the request is invalid: it is not the one of access key ${name}. Nothing was done. Unset AWS_SESSION_TOKEN, or set all three of key id, secret and token.`,
+      );
+    case 'EXPIRED_TOKEN':
+      return new SignatureRefused(
+        'EXPIRED_TOKEN',
+        'The security token included in the request is expired. Nothing was done. Make new credentials: keyark credential session.',
+      );
+  }
 }
 
 function unknownKey(accessKeyId: string, landedAt: string): SignatureRefused {

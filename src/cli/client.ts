@@ -62,14 +62,14 @@ export class Client {
   }
 
   async #call(target: string, params: JsonObject): Promise<JsonObject> {
-    const { url, region, accessKeyId, secretAccessKey, ca } = this.endpoint;
+    const { url, region, accessKeyId, secretAccessKey, sessionToken, ca } = this.endpoint;
     const body = JSON.stringify(params);
     const headers = await signRequest({
       endpoint: url,
       target,
       body,
       region,
-      key: { accessKeyId, secretAccessKey },
+      key: { accessKeyId, secretAccessKey, sessionToken },
       clock: this.#clock,
     });
     const { status, text } = await post({ url, ca }, headers, body);

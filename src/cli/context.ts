@@ -11,7 +11,7 @@ import {
 import type { Clock } from '../kernel/clock.ts';
 import type { Random } from '../kernel/random.ts';
 import { Client } from './client.ts';
-import { findEndpoint, readEnvironment } from './environment.ts';
+import { asInShell, findEndpoint, readEnvironment } from './environment.ts';
 import type { Printer } from './print.ts';
 
 export interface Context {
@@ -34,7 +34,10 @@ export function withSettings(command: Command, names: readonly SettingName[]): C
 
 /** For commands that only need to find a running service. */
 export function withData(command: Command): Command {
-  return withSettings(command, ['data']);
+  return withSettings(command, ['data']).option(
+    '--region <name>',
+    "in this region (AWS_REGION; default: the service's first)",
+  );
 }
 
 export function withJson(command: Command): Command {
@@ -93,7 +96,10 @@ export async function clientOf(
 ): Promise<{ client: Client; data: string; clusterId: string | undefined }> {
   const { config } = configOf(context, command);
   const { data } = config;
-  const endpoint = await findEndpoint(config, context.around.env);
+  const { env } = context.around;
+  const found = asInShell(await findEndpoint(config, env), env);
+  const region = textOption(command, 'region');
+  const endpoint = region === undefined ? found : { ...found, region };
   const fromFile = (await readEnvironment(data))?.get('KEYARK_CLUSTER_ID');
   return {
     client: new Client(endpoint, context.clock),

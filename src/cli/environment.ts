@@ -14,6 +14,8 @@ export interface Endpoint {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** Of temporary credentials. */
+  readonly sessionToken?: string;
   /** PEM: what the service's certificate may chain to, besides what Node trusts. */
   readonly ca?: string;
 }
@@ -113,7 +115,31 @@ export async function findEndpoint(
     region: variables.get('AWS_REGION') ?? 'us-east-1',
     accessKeyId,
     secretAccessKey,
+    ...(fromFile === undefined && env['AWS_SESSION_TOKEN']
+      ? { sessionToken: env['AWS_SESSION_TOKEN'] }
+      : {}),
     ...(cas.length === 0 ? {} : { ca: cas.join('\n') }),
+  };
+}
+
+/**
+ * The same service, asked as whom the shell's variables name: a key of a Keyark that is not said to be
+ * another one's. AWS's own keys, and keys for other endpoints, are left alone.
+ */
+export function asInShell(
+  endpoint: Endpoint,
+  env: Readonly<Record<string, string | undefined>>,
+): Endpoint {
+  const url = env['AWS_ENDPOINT_URL_CLOUDHSM_V2'] ?? env['AWS_ENDPOINT_URL'];
+  const isElsewhere = url !== undefined && url !== '' && new URL(url).host !== endpoint.url.host;
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_SESSION_TOKEN: token } = env;
+  if (isElsewhere || id?.startsWith('KEYARK') !== true || secret === undefined) return endpoint;
+  const { sessionToken: _, ...rest } = endpoint;
+  return {
+    ...rest,
+    accessKeyId: id,
+    secretAccessKey: secret,
+    ...(token === undefined || token === '' ? {} : { sessionToken: token }),
   };
 }
 

@@ -7,6 +7,8 @@ import { ConfigProblems } from '../config.ts';
 import { systemClock } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import { systemRandom } from '../kernel/random.ts';
+import { addAccount } from './commands/account.ts';
+import { addAudit } from './commands/audit.ts';
 import { addAws } from './commands/aws.ts';
 import { addBackup } from './commands/backup.ts';
 import { addBackupCopy } from './commands/backup-copy.ts';
@@ -14,12 +16,14 @@ import { addClock } from './commands/clock.ts';
 import { addCluster } from './commands/cluster.ts';
 import { addConfig } from './commands/config.ts';
 import { addCopyRule } from './commands/copy-rule.ts';
+import { addCredential } from './commands/credential.ts';
 import { addDemo } from './commands/demo.ts';
 import { addEnv } from './commands/env.ts';
 import { addForecast } from './commands/forecast.ts';
 import { addHold } from './commands/hold.ts';
 import { addHost } from './commands/host.ts';
 import { addHsmInfo } from './commands/hsm-info.ts';
+import { addIam } from './commands/iam.ts';
 import { addKey } from './commands/key.ts';
 import { addPolicy } from './commands/policy.ts';
 import { addRestore } from './commands/restore.ts';
@@ -55,6 +59,10 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   addKey,
   addPolicy,
   addHsmInfo,
+  addAccount,
+  addIam,
+  addCredential,
+  addAudit,
   addUnlock,
   addHost,
   addClock,

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Config } from '../config.ts';
-import { HOUR_MS, MINUTE_MS } from '../kernel/clock.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../kernel/clock.ts';
 import { Client } from './client.ts';
 import type { Context } from './context.ts';
 import { environmentMark, findEndpoint } from './environment.ts';
@@ -91,7 +91,7 @@ function holdLines(child: ChildProcess, { print }: Context): { release(): void }
 
 /** The same settings for the child, whatever gave them to us. */
 function flagsFor(config: Config, file: string | undefined): readonly string[] {
-  const { schedule, log, tls, heartbeat } = config;
+  const { audit, heartbeat, log, schedule, tls } = config;
   const pairs: readonly (readonly [string, string | undefined])[] = [
     ['--config', file],
     ['--data', config.data],
@@ -111,6 +111,8 @@ function flagsFor(config: Config, file: string | undefined): readonly string[] {
     ['--backup-quiet', String(schedule.quietMs / 1000)],
     ['--backup-latest', String(schedule.latestMs / 1000)],
     ['--restore-undo', String(config.restoreUndoMs / HOUR_MS)],
+    ['--audit-days', String(audit.keepMs / DAY_MS)],
+    ['--audit-file-mb', String(audit.fileBytes / 1_000_000)],
     ['--log-level', log.level],
     ['--log-format', log.format],
   ];

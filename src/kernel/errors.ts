@@ -26,7 +26,9 @@ export type RefusalCode =
   /** The sealed bytes do not open here. One code for every cryptographic cause. */
   | 'DoesNotOpen'
   /** Writes are frozen for a while (limited-write mode, another HSM has the write turn). */
-  | 'WritesFrozen';
+  | 'WritesFrozen'
+  /** The trail takes no more records, so nothing that changes anything is done. */
+  | 'TrailUnavailable';
 
 export class Refused extends Error {
   override readonly name = 'Refused';

@@ -145,6 +145,10 @@ export type ServiceEvent =
       readonly status: number;
       readonly durationMs: number;
       readonly requestId: string;
+      /** Whose, where and with which key; absent when the signature was not accepted. */
+      readonly account?: string;
+      readonly region?: string;
+      readonly accessKeyId?: string;
       readonly error?: string;
     }
   | { readonly kind: 'internalError'; readonly requestId: string; readonly message: string };

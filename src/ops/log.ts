@@ -115,7 +115,7 @@ function inWords(event: ServiceEvent): string {
     case 'recovered':
       return `found after the start: ${event.what}, ${event.outcome}`;
     case 'apiCall':
-      return `${event.operation} ${event.status} in ${event.durationMs} ms, request ${event.requestId}${event.error === undefined ? '' : `: ${event.error}`}`;
+      return `${event.operation} ${event.status} in ${event.durationMs} ms, request ${event.requestId}${event.accessKeyId === undefined ? '' : ` by ${event.accessKeyId} in ${event.region}`}${event.error === undefined ? '' : `: ${event.error}`}`;
     case 'internalError':
       return `internal error, request ${event.requestId}: ${event.message}`;
   }

@@ -40,6 +40,8 @@ export interface StatusDeps {
   readonly rehearsal: Pick<Rehearsal, 'isRehearsal' | 'aheadMs'>;
   /** One for each region's vault. */
   readonly holdsBind: () => readonly Vault['holdsBind'][];
+  /** Whether calls can be recorded. */
+  readonly trail: () => { readonly problem?: string; readonly waiting: number };
   /** Two paths whose devices are compared: where backups and where HSMs lie. */
   readonly places: { readonly vault: string; readonly hsms: string };
   /** Where a cluster's officers knock. */
@@ -66,7 +68,11 @@ export function createStatus(deps: StatusDeps): Omit<NativeFacts, 'time'> & {
     profile: deps.profile,
     status: (scope) => statusOf(deps, scope),
     clusterDoor: (scope, clusterId) => clusterDoor(deps, scope, clusterId),
-    readiness: async () => [catalogReadiness(deps), await hostReadiness(deps)],
+    readiness: async () => [
+      catalogReadiness(deps),
+      trailReadiness(deps),
+      await hostReadiness(deps),
+    ],
   };
 }
 
@@ -92,6 +98,7 @@ async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
     },
     CodeSha256: host.codeSha256,
     HasMoreClusters: hasMore,
+    Trail: { IsWritten: deps.trail().problem === undefined, Problem: deps.trail().problem },
     Clusters: clusters.map((cluster) => ({
       ClusterId: cluster.clusterId,
       State: cluster.state,
@@ -235,6 +242,11 @@ function catalogReadiness({ catalog }: StatusDeps): { part: string; problem?: st
   } catch (cause) {
     return { part: 'catalog', problem: cause instanceof Error ? cause.message : String(cause) };
   }
+}
+
+function trailReadiness({ trail }: StatusDeps): { part: string; problem?: string } {
+  const { problem } = trail();
+  return { part: 'trail', ...(problem === undefined ? {} : { problem }) };
 }
 
 async function hostReadiness({ fleet }: StatusDeps): Promise<{ part: string; problem?: string }> {

@@ -3,10 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { AccessKey } from '../../src/access/credentials.ts';
-import { Once } from '../../src/api/once.ts';
+import { AccessKey } from '../../src/access/accounts.ts';
 import { type Api, createApi } from '../../src/api/server.ts';
-import { Throttle } from '../../src/api/throttle.ts';
 import { createRuleBook } from '../../src/backups/rule-book.ts';
 import { createSharing } from '../../src/backups/sharing.ts';
 import type { Context } from '../../src/cli/context.ts';
@@ -21,8 +19,9 @@ import { protectionOf } from '../../src/ops/protection.ts';
 import { Rehearsal } from '../../src/ops/rehearsal.ts';
 import { createStatus } from '../../src/ops/status.ts';
 import { createTimeFacts } from '../../src/ops/time-facts.ts';
+import { type Entrance, entrance } from '../support/entrance.ts';
 import { REGIONS, SCOPE, World } from '../support/world.ts';
-import { call, ROOMY } from './stand.ts';
+import { call } from './stand.ts';
 
 const [HERE, THERE] = REGIONS;
 const keyOf = (account: string, accessKeyId: string): AccessKey =>
@@ -67,6 +66,7 @@ async function command(
 describe('copies and shares over the API and the command line', () => {
   let world: World;
   let api: Api;
+  let door: Entrance;
   let url: URL;
   let backupId: BackupId;
   let arn: string;
@@ -76,18 +76,21 @@ describe('copies and shares over the API and the command line', () => {
     const { catalog, clock, backups, clusters, fleet } = world;
     const quiet = { emit: () => {} };
     const rehearsal = new Rehearsal({ catalog, events: quiet, clock: undefined });
+    door = await entrance({
+      folder: join(world.folder, 'entrance'),
+      keys: [OWNER, CONSUMER],
+      catalog,
+      clock: systemClock,
+      region: HERE,
+    });
     api = createApi({
       backups,
       clusters,
       restores: world.restores,
-      once: new Once(catalog, systemClock),
-      throttle: new Throttle(ROOMY, systemClock),
       sharing: createSharing({ catalog, organization: [] }),
       copyRules: createRuleBook({ catalog, clock, random: systemRandom, regions: REGIONS }),
-      access: { find: (id) => [OWNER, CONSUMER].find(({ accessKeyId }) => accessKeyId === id) },
       // Commands sign by the machine's clock, and so is what they are compared with.
-      clock: systemClock,
-      random: systemRandom,
+      ...door.parts,
       events: { emit: (event) => void world.events.push(event) },
       regions: REGIONS,
       readiness: async () => [],
@@ -104,6 +107,7 @@ describe('copies and shares over the API and the command line', () => {
           holdsBind: () => ['service'],
           places: { vault: world.folder, hsms: world.folder },
           officersDoor: () => '',
+          trail: () => door.trail.state(),
         }),
         time: createTimeFacts({ clock, watch: world.watch, rehearsal }),
       },
@@ -130,6 +134,7 @@ describe('copies and shares over the API and the command line', () => {
 
   after(async () => {
     await api.close();
+    await door[Symbol.asyncDispose]();
     await world[Symbol.asyncDispose]();
   });
 

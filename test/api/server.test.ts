@@ -9,6 +9,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import type { Caller } from '../../src/access/caller.ts';
 import { isThisMachine, urlOf } from '../../src/api/server.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import { type Clock, systemClock } from '../../src/kernel/clock.ts';
@@ -84,11 +85,16 @@ describe('the API server', () => {
   it('keeps account and region of the signature, whatever the body says', async () => {
     await using api = await stand();
     await call(api, 'DescribeBackups', {});
-    assert.deepEqual(api.calls[0]?.args[0], {
-      account: KEY.account,
-      region: REGION,
-      principal: `arn:aws:iam::${KEY.account}:root`,
-    });
+    // What a face is given is a Caller; the key beside it shows no secret.
+    const { account, region, principal } = api.calls[0]!.args[0] as Caller;
+    assert.deepEqual(
+      { account, region, principal },
+      {
+        account: KEY.account,
+        region: REGION,
+        principal: `arn:aws:iam::${KEY.account}:root`,
+      },
+    );
   });
 
   it('calls nobody without a right signature', async () => {

@@ -3,10 +3,11 @@
  * about shapes, signatures and HTTP; the services behind have tests of their own.
  */
 import { request as httpRequest } from 'node:http';
-import { AccessKey } from '../../src/access/credentials.ts';
-import { Once } from '../../src/api/once.ts';
+import { join } from 'node:path';
+import { AccessKey } from '../../src/access/accounts.ts';
+import type { Credentials } from '../../src/access/credentials.ts';
 import { type Api, type ApiParts, createApi } from '../../src/api/server.ts';
-import { type Rates, Throttle } from '../../src/api/throttle.ts';
+import type { Rates } from '../../src/api/throttle.ts';
 import { signRequest } from '../../src/aws/sign.ts';
 import type { Backup } from '../../src/backups/backup.ts';
 import type { CopyRule } from '../../src/backups/copy-rule.ts';
@@ -27,11 +28,11 @@ import {
   parseHsmId,
   type RestoreId,
 } from '../../src/kernel/ids.ts';
-import { systemRandom } from '../../src/kernel/random.ts';
 import type { Tags } from '../../src/kernel/tags.ts';
 import type { EpochMs } from '../../src/kernel/types.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
 import { checkAnswer, MODELLED_OPERATIONS } from '../support/api-model.ts';
+import { entrance } from '../support/entrance.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 
 export const ACCOUNT = '000012345678';
@@ -97,7 +98,6 @@ export const BACKUP: Backup = {
 
 const TAGS: Tags = new Map([['team', 'payments']]);
 
-export const ROOMY: Rates = { readsPerSecond: 1e6, writesPerSecond: 1e6 };
 export const RESTORE: Restore = {
   id: 'restore-keyark2ab3cd4ef5' as RestoreId,
   account: ACCOUNT,
@@ -160,8 +160,10 @@ export interface Stand extends AsyncDisposable {
   readonly calls: Call[];
   readonly events: ServiceEvent[];
   readonly api: Api;
-  /** Real; only what the API itself keeps is in it. */
+  readonly credentials: Credentials;
   readonly catalog: Catalog;
+  /** Where the trail's files are. */
+  readonly trail: string;
 }
 
 export interface StandOptions {
@@ -238,17 +240,23 @@ export function faces(calls: Call[], options: StandOptions = {}) {
 export async function stand(options: StandOptions = {}): Promise<Stand> {
   const calls: Call[] = [];
   const events: ServiceEvent[] = [];
+  const clock = options.clock ?? systemClock;
   const folder = await tempFolder();
-  const catalog = openCatalog({ folder: folder.path });
+  const catalog = openCatalog({ folder: join(folder.path, 'catalog') });
+  const { rates } = options;
+  const door = await entrance({
+    folder: folder.path,
+    keys: [KEY],
+    catalog,
+    clock,
+    region: REGION,
+    rates,
+  });
   const api = createApi({
     ...faces(calls, options),
-    access: { find: (id) => (id === KEY.accessKeyId ? KEY : undefined) },
+    ...door.parts,
     events: { emit: (event) => void events.push(event) },
-    clock: options.clock ?? systemClock,
-    random: systemRandom,
     regions: [REGION],
-    once: new Once(catalog, options.clock ?? systemClock),
-    throttle: new Throttle(options.rates ?? ROOMY, options.clock ?? systemClock),
     readiness: async () => [],
     native: {
       time: {
@@ -276,9 +284,12 @@ export async function stand(options: StandOptions = {}): Promise<Stand> {
     calls,
     events,
     api,
+    credentials: door.credentials,
     catalog,
+    trail: door.trailFolder,
     [Symbol.asyncDispose]: async () => {
       await api.close();
+      await door[Symbol.asyncDispose]();
       catalog[Symbol.dispose]();
       await folder[Symbol.asyncDispose]();
     },
@@ -327,7 +338,11 @@ export async function call(
   { url }: Pick<Stand, 'url'>,
   operation: string,
   input: unknown,
-  options: { readonly clock?: Clock; readonly region?: string; readonly key?: AccessKey } = {},
+  options: {
+    readonly clock?: Clock;
+    readonly region?: string;
+    readonly key?: Parameters<typeof signRequest>[0]['key'];
+  } = {},
 ): Promise<Reply> {
   const body = typeof input === 'string' ? input : JSON.stringify(input);
   const target = operation.includes('.') ? operation : `BaldrApiService.${operation}`;

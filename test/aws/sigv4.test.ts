@@ -30,6 +30,8 @@ const clockAt = (ms: number): Clock => ({
   sleep: () => Promise.reject(new Error('nothing sleeps here')),
 });
 
+const SESSION_KEY = { ...KEY, accessKeyId: 'KEYARKTMPABCDEFGHIJK', sessionToken: 'a-token' };
+
 type Headers = Readonly<Record<string, string>>;
 
 function arrived(headers: Headers, body = BODY, method = 'POST'): ArrivedRequest {
@@ -43,7 +45,11 @@ function arrived(headers: Headers, body = BODY, method = 'POST'): ArrivedRequest
 
 const verify = (request: ArrivedRequest, now = NOW) =>
   verifySignature(request, {
-    findKey: (id) => (id === KEY.accessKeyId ? KEY : undefined),
+    findKey: (id, token) => {
+      if (id === KEY.accessKeyId) return token === undefined ? KEY : 'WRONG_TOKEN';
+      if (id !== SESSION_KEY.accessKeyId) return 'UNKNOWN_KEY';
+      return token === SESSION_KEY.sessionToken ? SESSION_KEY : 'MISSING_TOKEN';
+    },
     regions: ['us-east-1', 'eu-central-1'],
     clock: clockAt(now),
   });
@@ -156,14 +162,25 @@ describe('verifySignature()', () => {
     await refused(arrived(headers), 'UNKNOWN_REGION', words);
   });
 
-  it('refuses a session token: no key here has one', async () => {
+  it('takes a request of temporary credentials with their token, which must be signed', async () => {
+    const headers = await signed({ key: SESSION_KEY });
+    assert.equal((await verify(arrived(headers))).key.accessKeyId, SESSION_KEY.accessKeyId);
+    const { 'x-amz-security-token': _, ...without } = headers;
+    await refused(arrived(without), 'INCOMPLETE');
+    const unsigned = await signed({ key: { ...SESSION_KEY, sessionToken: undefined } });
+    await refused(arrived(unsigned), 'BAD_TOKEN', /needs its session token/);
+    const added = { ...unsigned, 'x-amz-security-token': SESSION_KEY.sessionToken };
+    await refused(arrived(added), 'INCOMPLETE');
+  });
+
+  it('refuses a session token that is not the one of the key', async () => {
     const headers = await signed();
     const withToken = change(
       { ...headers, 'x-amz-security-token': 'FwoGZXIvYXdzE' },
       'authorization',
       (value) => value.replace('x-amz-target', 'x-amz-security-token;x-amz-target'),
     );
-    await refused(arrived(withToken), 'UNKNOWN_KEY', /session token/);
+    await refused(arrived(withToken), 'BAD_TOKEN', /security token .* is invalid/);
   });
 
   it('refuses a request without a signature', async () => {

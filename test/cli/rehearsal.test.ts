@@ -7,13 +7,14 @@ import { EXIT } from '../../src/cli/exit-codes.ts';
 import { waitFor } from '../../src/cli/wait.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { keyark, type Outcome, start } from '../support/command.ts';
-import { command } from '../support/in-process-command.ts';
+import { inProcess } from '../support/in-process-command.ts';
 import { startService, temporaryFolder } from '../support/service.ts';
 
 const DAY_S = 86_400;
 
 function commandsOn(data: string) {
-  const run = (...args: readonly string[]): Promise<Outcome> => command([...args, '--data', data]);
+  const run = (...args: readonly string[]): Promise<Outcome> =>
+    inProcess([...args, '--data', data]);
   const json = async (...args: readonly string[]): Promise<Record<string, unknown>> => {
     const { code, stdout, stderr } = await run(...args, '--json');
     assert.equal(code, EXIT.OK, `${args.join(' ')}: ${stderr}`);

@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { AccessKey } from '../../src/access/credentials.ts';
+import { AccessKey } from '../../src/access/accounts.ts';
 import { Refused } from '../../src/kernel/errors.ts';
 import {
   ACCOUNT,

@@ -1,8 +1,8 @@
 /** `keyark aws …`: the installed AWS CLI, pointed at this Keyark, whatever its version understands. */
 import { spawn } from 'node:child_process';
 import type { Command } from 'commander';
-import { type Context, configOf, withData } from '../context.ts';
-import { findEndpoint } from '../environment.ts';
+import { type Context, configOf, textOption, withData } from '../context.ts';
+import { asInShell, findEndpoint } from '../environment.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
 
 export function addAws(program: Command, context: Context): void {
@@ -14,12 +14,12 @@ export function addAws(program: Command, context: Context): void {
     .addHelpText('after', '\nExample:\n  keyark aws cloudhsmv2 describe-clusters');
   withData(command).action(async (words: readonly string[]) => {
     const { config } = configOf(context, command);
-    const { url, region, accessKeyId, secretAccessKey } = await findEndpoint(
-      config,
-      context.around.env,
-    );
+    const around = context.around.env;
+    const found = asInShell(await findEndpoint(config, around), around);
+    const { url, accessKeyId, secretAccessKey, sessionToken } = found;
+    const region = textOption(command, 'region') ?? found.region;
     // Given as an option and as variables: old versions look at the first only. A profile or a session
-    // token of the real AWS must not slip in.
+    // token of the real AWS must not slip in; one of this Keyark comes back below.
     const { AWS_PROFILE, AWS_SESSION_TOKEN, AWS_DEFAULT_PROFILE, ...env } = context.around.env;
     const code = await run('aws', ['--endpoint-url', url.href.replace(/\/$/, ''), ...words], {
       AWS_PAGER: '',
@@ -30,6 +30,7 @@ export function addAws(program: Command, context: Context): void {
       AWS_DEFAULT_REGION: region,
       AWS_ACCESS_KEY_ID: accessKeyId,
       AWS_SECRET_ACCESS_KEY: secretAccessKey,
+      ...(sessionToken === undefined ? {} : { AWS_SESSION_TOKEN: sessionToken }),
       AWS_EC2_METADATA_DISABLED: 'true',
     });
     context.endWith(code);

@@ -7,6 +7,7 @@ import {
   numberOf,
   objectOf,
   optionalNumber,
+  optionalObject,
   optionalText,
   optionalTime,
   textOf,
@@ -95,6 +96,7 @@ export function statusLines(status: JsonObject, now: EpochMs): readonly string[]
     ...survivalLines(status),
     ...rootsLines(status),
     ...holdLines(status),
+    ...trailLines(status),
   ];
 }
 
@@ -135,6 +137,14 @@ export function rootsLines(status: JsonObject): readonly string[] {
     lines.push('[ROOTS_LOCKED] The roots are locked, so no HSM can start. Unlock: keyark unlock');
   }
   return lines;
+}
+
+function trailLines(status: JsonObject): readonly string[] {
+  const problem = optionalText(optionalObject(status, 'Trail') ?? {}, 'Problem');
+  if (problem === undefined) return [];
+  return [
+    `[TRAIL_UNAVAILABLE] Calls cannot be recorded (${problem}), so nothing can be changed; reads go on.`,
+  ];
 }
 
 function clusterRow(cluster: JsonObject, now: EpochMs): readonly string[] {
