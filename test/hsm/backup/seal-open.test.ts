@@ -105,7 +105,7 @@ test('openArchive() gives back what sealState() took, whatever is in it', async 
 
 test('a state opens at every length around the edges of segments, lanes and batches', async () => {
   const { bodyBytes } = sealState({ ...sampleState({ paddingBytes: 0 }), ...fixedInput() });
-  const lengths = [1, 2, 8, 9, 1024, 1025].flatMap((segments) =>
+  const lengths = [1, 2, 8, 9, 512, 513, 1024, 1025].flatMap((segments) =>
     [-1, 0, 1].map((off) => segments * 2040 + off),
   );
   for (const plaintextBytes of [...lengths.filter((n) => n > 2040), bodyBytes]) {
