@@ -194,9 +194,6 @@ export function retentionFactsOf(row: Row): RetentionFacts {
     ...(row['expires_at'] === null
       ? {}
       : { ownRetention: { days: row['retention_days'], expiresAt: row['expires_at'] } }),
-    ...(row['drilled_at'] === null
-      ? {}
-      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
     ...optional('policy', row['policy']),
     ...(row['copied_at'] === null
       ? {}
@@ -222,6 +219,9 @@ export function backupOf(row: Row): Backup {
     type: row['type'],
     mode: row['mode'],
     tags: mapOf(row['tags']),
+    ...(row['drilled_at'] === null
+      ? {}
+      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
     state: row['state'],
     ...(row['proof'] === null
       ? {}
