@@ -181,7 +181,11 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   };
   backups.onProven(({ clusterId }) => feedFollowers(clusterDeps, clusterId));
   const clusters = createClusters(clusterDeps);
-  const restores = createRestores({ ...clusterDeps, undoMs: config.restoreUndoMs });
+  const restores = createRestores({
+    ...clusterDeps,
+    undoMs: config.restoreUndoMs,
+    profile,
+  });
   const keeper = new Keeper({
     catalog,
     backups,
@@ -232,7 +236,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     backups,
     restores,
     sharing: createSharing({ catalog, organization: config.organization }),
-    copyRules: createRuleBook({ catalog, clock, random, regions }),
+    copyRules: createRuleBook({ catalog, clock, random, regions, profile }),
     catalog,
     iam: { credentials, clock, actions: knownActions() },
     trail,

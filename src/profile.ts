@@ -35,6 +35,18 @@ export const FEATURES = {
     'aws-exact': false,
     why: 'AWS has none of these backups, and removes backups by retention alone',
   },
+  liveRestores: {
+    what: 'Restores into a cluster that has HSMs, and their undo',
+    own: true,
+    'aws-exact': false,
+    why: 'AWS restores into a new cluster only: CreateCluster with SourceBackupId',
+  },
+  copyRules: {
+    what: 'Rules that copy backups by themselves',
+    own: true,
+    'aws-exact': false,
+    why: 'AWS copies on request only: CopyBackupToRegion',
+  },
   proofs: {
     what: 'READY only after a second HSM opened it',
     own: true,

@@ -4,6 +4,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import { type ClusterId, type CopyRuleId, newCopyRuleId } from '../kernel/ids.ts';
 import type { Random } from '../kernel/random.ts';
+import { type Profile, requireFeature } from '../profile.ts';
 import { checkRegions } from './copy.ts';
 import type { CopyRule } from './copy-rule.ts';
 import { checkCopyRetention, MAX_RULES, parseRuleCause, sameRule } from './copy-rules.ts';
@@ -31,10 +32,12 @@ export function createRuleBook(deps: {
   readonly clock: Clock;
   readonly random: Random;
   readonly regions: readonly string[];
+  readonly profile: Profile;
 }): RuleBook {
   const { catalog } = deps;
   return {
     async add({ account }, request) {
+      requireFeature(deps.profile, 'copyRules');
       const { fromRegion, toRegion, clusterId, retentionDays } = request;
       if (!deps.regions.includes(fromRegion)) {
         throw new Refused(

@@ -10,6 +10,7 @@ import {
   newRestoreId,
   type RestoreId,
 } from '../kernel/ids.ts';
+import type { Profile } from '../profile.ts';
 import type { ClusterDeps } from './deps.ts';
 import type { Restore, RestoreIn } from './restore.ts';
 import { type Blocker, type HostFacts, liveBlockers, writerOf } from './restore-blockers.ts';
@@ -20,6 +21,7 @@ import { moved } from './states.ts';
 export interface RestoreDeps extends ClusterDeps {
   /** How long a restore can be undone. */
   readonly undoMs: number;
+  readonly profile: Profile;
 }
 
 /** Who asks, from where. */

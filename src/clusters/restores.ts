@@ -2,6 +2,7 @@
 import type { Scope } from '../catalog/catalog.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import { Serial } from '../kernel/serial.ts';
+import { requireFeature } from '../profile.ts';
 import type { Restore } from './restore.ts';
 import { type PlanRequest, planRestore, type RestorePlan } from './restore-plan.ts';
 import { type Asker, type RestoreDeps, startRestore, whatToUndo } from './restore-start.ts';
@@ -25,11 +26,16 @@ export function createRestores(deps: RestoreDeps): Restores {
   const plans = new Serial();
   return {
     plan: (scope, request) => plans.run('plan', () => planRestore(deps, scope, request)),
-    start: (asker, wanted) => startRestore(deps, asker, () => wanted),
-    undo: (asker, clusterId) =>
-      startRestore(deps, asker, (reader) =>
+    async start(asker, wanted) {
+      requireFeature(deps.profile, 'liveRestores');
+      return await startRestore(deps, asker, () => wanted);
+    },
+    async undo(asker, clusterId) {
+      requireFeature(deps.profile, 'liveRestores');
+      return await startRestore(deps, asker, (reader) =>
         whatToUndo(reader, asker, { clusterId, now: deps.clock.now() }),
-      ),
+      );
+    },
     list: (scope, clusterId) =>
       deps.catalog.read((reader) => {
         if (clusterId !== undefined) ownCluster(reader, scope, clusterId);

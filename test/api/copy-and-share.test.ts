@@ -88,7 +88,13 @@ describe('copies and shares over the API and the command line', () => {
       clusters,
       restores: world.restores,
       sharing: createSharing({ catalog, organization: [] }),
-      copyRules: createRuleBook({ catalog, clock, random: systemRandom, regions: REGIONS }),
+      copyRules: createRuleBook({
+        catalog,
+        clock,
+        random: systemRandom,
+        regions: REGIONS,
+        profile: 'own',
+      }),
       // Commands sign by the machine's clock, and so is what they are compared with.
       ...door.parts,
       events: { emit: (event) => void world.events.push(event) },

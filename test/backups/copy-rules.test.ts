@@ -20,8 +20,8 @@ const RULE: CopyRule = {
   createdAt: at(1),
 };
 
-const bookOf = ({ catalog, clock }: World): RuleBook =>
-  createRuleBook({ catalog, clock, random: systemRandom, regions: REGIONS });
+const bookOf = ({ catalog, clock, profile }: World): RuleBook =>
+  createRuleBook({ catalog, clock, random: systemRandom, regions: REGIONS, profile });
 
 const copiesIn = (world: World, id: ClusterId) =>
   world.allBackups().filter((backup) => backup.copy !== undefined && backup.clusterId === id);
@@ -248,4 +248,15 @@ test('a rule is refused for regions, clusters, causes and days that cannot be', 
   const stranger = callerOf('000000000001', HERE);
   await assert.rejects(book.remove(stranger, made), { name: 'Refused', code: 'NotFound' });
   assert.deepEqual(book.list(stranger), []);
+});
+
+test('aws-exact has no rules that copy by themselves, as AWS', async () => {
+  await using world = await World.open();
+  world.profile = 'aws-exact';
+  const book = bookOf(world);
+  await assert.rejects(book.add(SCOPE, { fromRegion: HERE, toRegion: THERE }), {
+    code: 'InvalidRequest',
+    message: /^\[PROFILE\] Rules .*CopyBackupToRegion.*Nothing was done/,
+  });
+  assert.deepEqual(book.list(SCOPE), []);
 });

@@ -361,7 +361,12 @@ test('an HSM that comes back thawed and takes a change stops the restore; nothin
     return taken;
   };
   const backups = { ...world.backups, take };
-  const restores = createRestores({ ...world.deps, backups, undoMs: UNDO_MS });
+  const restores = createRestores({
+    ...world.deps,
+    backups,
+    undoMs: UNDO_MS,
+    profile: world.profile,
+  });
   const { id } = await restores.start(CALLER, { clusterId, backupId: backup.id });
   await world.background.idle();
   assert.equal(ended(world, id).state, 'FAILED');
@@ -464,4 +469,18 @@ test('the schedule goes on after a restore: the next change is backed up, and co
   world.changes.length = 0;
   await addUser(world, writer(world, clusterId).id, 'after');
   assert.ok(world.changes.some(({ generation }) => generation > (newestChange?.generation ?? 0)));
+});
+
+test('aws-exact restores into no live cluster, as AWS, and still plans one', async () => {
+  await using world = await World.open();
+  world.profile = 'aws-exact';
+  await world.restart();
+  const { clusterId } = await world.activeCluster();
+  const [backup] = world.ready(clusterId);
+  assert.ok(backup !== undefined);
+  const isRefused = { code: 'InvalidRequest', message: /^\[PROFILE\] Restores .*Nothing was done/ };
+  await assert.rejects(world.restores.start(CALLER, { clusterId, backupId: backup.id }), isRefused);
+  await assert.rejects(world.restores.undo(CALLER, clusterId), isRefused);
+  assert.deepEqual(world.restores.list(SCOPE), []);
+  assert.ok(await world.restores.plan(SCOPE, { clusterId, backupId: backup.id }));
 });

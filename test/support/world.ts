@@ -192,7 +192,11 @@ export class World implements AsyncDisposable {
     this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
     this.backups.onProven(({ clusterId }) => feedFollowers(this.deps, clusterId));
     this.clusters = createClusters(this.deps);
-    this.restores = createRestores({ ...this.deps, undoMs: UNDO_MS });
+    this.restores = createRestores({
+      ...this.deps,
+      undoMs: UNDO_MS,
+      profile: this.profile,
+    });
   }
 
   /** The first region's. */
