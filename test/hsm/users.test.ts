@@ -181,7 +181,7 @@ test('the last admin, an owner of keys and whoever is logged in are not deleted'
   await alice.call('logout');
   assert.match(
     (await refusal(remove('alice'))).message,
-    /^alice owns 1 key: delete or re-own them first/,
+    /^alice owns 1 key: delete them first\. Nothing was changed/,
   );
   assert.equal((await refusal(remove('admin', 'admin'))).code, 'Conflict');
   assert.equal((await refusal(remove('alice', 'admin'))).code, 'NotFound');
