@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { JsonObject } from '../../kernel/types.ts';
 import type { Client } from '../client.ts';
 import { confirm } from '../confirm.ts';
-import { type Context, clientOf, hasOption, textOption, withData, withJson } from '../context.ts';
+import { type Context, clientOf, hasOption, withData, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { listOf, objectOf, textOf } from '../json.ts';
 
@@ -14,17 +14,14 @@ export function addShare(program: Command, context: Context): void {
   const share = program
     .command('share')
     .description('backups for other accounts: create, promote, list, accept, remove');
-  const clientIn = async (command: Command): Promise<Client> =>
-    (await clientOf(context, command)).client.in(textOption(command, 'region'));
-
   const create = share
     .command('create')
     .description('let other accounts restore a backup: writes its resource policy')
     .argument('<backup-id>')
     .requiredOption('--with <accounts...>', 'accounts of 12 digits, or ARNs of users and roles')
     .addHelpText('after', '\nExample:\n  keyark share create backup-… --with 000012345678');
-  withRegion(create).action(async (id: string) => {
-    const client = await clientIn(create);
+  withJson(withData(create)).action(async (id: string) => {
+    const { client } = await clientOf(context, create);
     const arn = await arnOf(client, id);
     const principals: unknown = create.opts()['with'];
     const policy = {
@@ -49,8 +46,8 @@ export function addShare(program: Command, context: Context): void {
     .description('show a shared backup in the lists of those it is shared with')
     .argument('<backup-id>')
     .addHelpText('after', '\nExample:\n  keyark share promote backup-…');
-  withRegion(promote).action(async (id: string) => {
-    const answer = await (await clientIn(promote)).own('PromoteShare', { Backup: id });
+  withJson(withData(promote)).action(async (id: string) => {
+    const answer = await (await clientOf(context, promote)).client.own('PromoteShare', { Backup: id });
     if (hasOption(promote, 'json')) context.print.json(answer);
     else context.print.table(HEAD, listOf(answer, 'Shares').map(row));
   });
@@ -59,8 +56,8 @@ export function addShare(program: Command, context: Context): void {
     .command('list')
     .description('what this account shares, and what others offer it')
     .addHelpText('after', '\nExample:\n  keyark share list');
-  withRegion(list).action(async () => {
-    const answer = await (await clientIn(list)).own('ListShares');
+  withJson(withData(list)).action(async () => {
+    const answer = await (await clientOf(context, list)).client.own('ListShares');
     if (hasOption(list, 'json')) context.print.json(answer);
     else {
       context.print.table(HEAD, listOf(answer, 'Shares').map(row));
@@ -73,8 +70,8 @@ export function addShare(program: Command, context: Context): void {
     .description('take a backup that another account offers into the own list')
     .argument('<backup>', 'its id or ARN')
     .addHelpText('after', '\nExample:\n  keyark share accept backup-…');
-  withRegion(accept).action(async (backup: string) => {
-    const answer = await (await clientIn(accept)).own('AcceptShare', { Backup: backup });
+  withJson(withData(accept)).action(async (backup: string) => {
+    const answer = await (await clientOf(context, accept)).client.own('AcceptShare', { Backup: backup });
     if (hasOption(accept, 'json')) context.print.json(answer);
     else {
       const arn = textOf(objectOf(answer, 'Share'), 'BackupArn');
@@ -87,8 +84,8 @@ export function addShare(program: Command, context: Context): void {
     .description('end a share of the own backup for everybody, or leave one of another account')
     .argument('<backup>', 'its id or ARN')
     .addHelpText('after', '\nExample:\n  keyark share remove backup-… --yes');
-  withRegion(remove.option('--yes', 'do not ask')).action(async (backup: string) => {
-    const client = await clientIn(remove);
+  withJson(withData(remove.option('--yes', 'do not ask'))).action(async (backup: string) => {
+    const { client } = await clientOf(context, remove);
     const id = backup.slice(backup.lastIndexOf('/') + 1);
     const shares = listOf(await client.own('ListShares'), 'Shares').filter(
       (each) => each['BackupId'] === id,
@@ -106,11 +103,6 @@ export function addShare(program: Command, context: Context): void {
     if (hasOption(remove, 'json')) context.print.json({ BackupId: id });
     else context.print.line(`The share of ${id} has ended.`);
   });
-}
-
-function withRegion(command: Command): Command {
-  command.option('--region <region>', "where the backup is (default: the service's first region)");
-  return withJson(withData(command));
 }
 
 async function arnOf(client: Client, id: string): Promise<string> {
