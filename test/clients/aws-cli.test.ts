@@ -156,11 +156,4 @@ describe('the AWS CLI', { skip, concurrency: 2 }, () => {
     assert.match(err, /\(UnrecognizedClientException\).*This is Keyark at 127\.0\.0\.1:\d+/);
     assert.match(err, /"AKIA…MPLE", which looks like a real AWS key/);
   });
-
-  it('is told that an operation is not served yet', async () => {
-    await using api = await stand();
-    const { code, err } = await aws(api, ['list-tags', '--resource-id', CLUSTER.id]);
-    assert.equal(code, 254);
-    assert.match(err, /\(UnknownOperationException\).*ListTags is not served/);
-  });
 });

@@ -47,7 +47,9 @@ export function addShare(program: Command, context: Context): void {
     .argument('<backup-id>')
     .addHelpText('after', '\nExample:\n  keyark share promote backup-…');
   withJson(withData(promote)).action(async (id: string) => {
-    const answer = await (await clientOf(context, promote)).client.own('PromoteShare', { Backup: id });
+    const answer = await (await clientOf(context, promote)).client.own('PromoteShare', {
+      Backup: id,
+    });
     if (hasOption(promote, 'json')) context.print.json(answer);
     else context.print.table(HEAD, listOf(answer, 'Shares').map(row));
   });
@@ -71,7 +73,9 @@ export function addShare(program: Command, context: Context): void {
     .argument('<backup>', 'its id or ARN')
     .addHelpText('after', '\nExample:\n  keyark share accept backup-…');
   withJson(withData(accept)).action(async (backup: string) => {
-    const answer = await (await clientOf(context, accept)).client.own('AcceptShare', { Backup: backup });
+    const answer = await (await clientOf(context, accept)).client.own('AcceptShare', {
+      Backup: backup,
+    });
     if (hasOption(accept, 'json')) context.print.json(answer);
     else {
       const arn = textOf(objectOf(answer, 'Share'), 'BackupArn');
