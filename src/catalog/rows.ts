@@ -5,6 +5,7 @@
 import type { SQLOutputValue } from 'node:sqlite';
 import type {
   Backup,
+  BackupSummary,
   DeletionRecord,
   Hold,
   Proof,
@@ -211,6 +212,28 @@ export function retentionFactsOf(row: Row): RetentionFacts {
   };
   // The columns are strict and checked, and were filled from a Backup by `backupValues`.
   return facts as RetentionFacts;
+}
+
+/** What `backupSummaryOf` reads. */
+export const SUMMARY_COLUMNS = [
+  RETENTION_COLUMNS,
+  'drilled_at, drill_failure, account, region, cluster_id, type, mode, tags, state, purge_at',
+].join(', ');
+
+export function backupSummaryOf(row: Row): BackupSummary {
+  const summary = {
+    ...retentionFactsOf(row),
+    account: row['account'],
+    region: row['region'],
+    clusterId: row['cluster_id'],
+    type: row['type'],
+    mode: row['mode'],
+    tags: mapOf(row['tags']),
+    state: row['state'],
+    ...optional('purgeAt', row['purge_at']),
+  };
+  // The columns are strict and checked, and were filled from a Backup by `backupValues`.
+  return summary as BackupSummary;
 }
 
 export function backupOf(row: Row): Backup {
