@@ -65,7 +65,7 @@ test('a folder of an older version walks up step by step, under the lock, and ov
     (folder) => {
       walked.push('1 to 2');
       // The lock, not this look at the version, is what keeps a second one out meanwhile.
-      assert.throws(() => openDataFolder(folder, { clock, pid: 1, steps }), { code: 'Conflict' });
+      assert.throws(() => openDataFolder(folder, { clock, pid: 1, steps }), { code: 'InUse' });
     },
     () => {
       walked.push('2 to 3');
@@ -103,13 +103,17 @@ test('a folder in use is refused, and free again when its process was killed', a
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  await once(child.stdout, 'data');
-  assert.throws(() => open(path), {
-    code: 'Conflict',
-    message: new RegExp(`process ${child.pid},`),
-  });
-  child.kill('SIGKILL');
-  await once(child, 'exit');
+  const exited = once(child, 'exit');
+  try {
+    await once(child.stdout, 'data');
+    assert.throws(() => open(path), {
+      code: 'InUse',
+      message: new RegExp(`process ${child.pid},`),
+    });
+  } finally {
+    child.kill('SIGKILL');
+    await exited;
+  }
   open(path)[Symbol.dispose]();
 });
 
@@ -138,6 +142,7 @@ test('a folder that lost its marker but not its keys is not made a rehearsal', a
   rmSync(join(path, 'keyark.json'));
   const isRehearsal = true;
   assert.throws(() => openDataFolder(path, { clock, pid: process.pid, isRehearsal }), {
-    code: 'WrongState',
+    code: 'START',
+    message: /keyark\.json is damaged/,
   });
 });

@@ -111,7 +111,9 @@ export function nativeNeeds(
     }
     for (const text of Array.isArray(value) ? value : [value]) {
       const arn = typeof text === 'string' ? resourceNamed(text, caller) : undefined;
-      if (arn !== undefined) found.add(arn);
+      if (arn === undefined) continue;
+      const isOthers = arn.split(':')[4] !== caller.account;
+      found.add(isOthers && CALLERS_LIST.has(name) ? '*' : arn);
     }
   }
   if (found.size === 0 && CALLERS_OWN.has(name)) found.add(caller.principal);
@@ -123,6 +125,8 @@ export function nativeNeeds(
 }
 
 const CALLERS_OWN = new Set(['CreateAccessKey', 'ListAccessKeys', 'GetSessionToken']);
+/** What others share is named by their ARN, but it is the caller's own list that changes. */
+const CALLERS_LIST = new Set(['AcceptShare', 'RemoveShare']);
 
 function resourceNamed(text: string, scope: Scope): string | undefined {
   if (/^arn:aws(-us-gov)?:cloudhsm:/.test(text)) return text;

@@ -195,9 +195,6 @@ export function retentionFactsOf(row: Row): RetentionFacts {
     ...(row['expires_at'] === null
       ? {}
       : { ownRetention: { days: row['retention_days'], expiresAt: row['expires_at'] } }),
-    ...(row['drilled_at'] === null
-      ? {}
-      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
     ...optional('policy', row['policy']),
     ...(row['copied_at'] === null
       ? {}
@@ -229,6 +226,7 @@ export function backupSummaryOf(row: Row): BackupSummary {
     type: row['type'],
     mode: row['mode'],
     tags: mapOf(row['tags']),
+    ...drillOf(row),
     state: row['state'],
     ...optional('purgeAt', row['purge_at']),
   };
@@ -245,6 +243,7 @@ export function backupOf(row: Row): Backup {
     type: row['type'],
     mode: row['mode'],
     tags: mapOf(row['tags']),
+    ...drillOf(row),
     state: row['state'],
     ...(row['proof'] === null
       ? {}
@@ -263,6 +262,12 @@ export function backupOf(row: Row): Backup {
   };
   // The columns are strict and checked, and were filled from a Backup by `backupValues`.
   return backup as Backup;
+}
+
+/** The latest time that it was opened again, if it ever was. */
+function drillOf(row: Row) {
+  if (row['drilled_at'] === null) return {};
+  return { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } };
 }
 
 /** A member, or none for a column that is null. */

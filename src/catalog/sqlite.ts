@@ -284,7 +284,7 @@ class Reader implements CatalogReader {
   }
 
   hasOtherReady({ id, clusterId }: Pick<Backup, 'id' | 'clusterId'>): boolean {
-    const sql = `select 1 from backups indexed by backups_newest
+    const sql = `select 1 from backups indexed by backups_by_cluster_state
       where cluster_id = ? and state = 'READY' and id <> ? limit 1`;
     return this.statements.get(sql, clusterId, id) !== undefined;
   }

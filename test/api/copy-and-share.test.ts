@@ -215,8 +215,8 @@ describe('copies and shares over the API and the command line', () => {
       ],
       [OWNER, 'PutResourcePolicy', {}, 'InvalidRequest'],
       [OWNER, 'PutResourcePolicy', { ResourceArn: arn, Policy: '{}' }, 'InvalidRequest'],
-      [CONSUMER, 'GetResourcePolicy', { ResourceArn: arn }, 'ResourceNotFound'],
-      [CONSUMER, 'DeleteResourcePolicy', { ResourceArn: arn }, 'ResourceNotFound'],
+      [CONSUMER, 'GetResourcePolicy', { ResourceArn: arn }, 'AccessDenied'],
+      [CONSUMER, 'DeleteResourcePolicy', { ResourceArn: arn }, 'AccessDenied'],
       [
         CONSUMER,
         'CreateCluster',
@@ -286,7 +286,7 @@ describe('copies and shares over the API and the command line', () => {
       '30',
     );
     assert.equal(code, EXIT.OK, stderr);
-    const [, id] = /^(backup-\w+) is proven:/.exec(stdout) ?? [];
+    const [, id] = /^(backup-\w+) is proven/.exec(stdout) ?? [];
     const copy = world.allBackups().find((backup) => backup.id === id);
     assert.equal(copy?.ownRetention?.days, 30);
     assert.equal(copy?.region, THERE);

@@ -26,6 +26,7 @@ function smallest({ input }: OperationShape): Record<string, unknown> {
         return [name, shape.example.endsWith('…') ? 'MIIB' : shape.example];
       }
       if (shape.kind === 'boolean') return [name, true];
+      if (shape.kind === 'integer') return [name, shape.min];
       if (name === 'SubnetIds') return [name, ['subnet-0123456789abcdef0']];
       return [name, name === 'TagList' ? [{ Key: 'team', Value: 'hr' }] : ['team']];
     }),
@@ -51,6 +52,8 @@ interface Case {
   readonly action: string;
   readonly request: Record<string, unknown>;
   readonly resource: string;
+  /** All that the action is done to; the first is what a denial names. */
+  readonly resources: readonly string[];
   readonly isReadOnly: boolean;
 }
 
@@ -62,13 +65,17 @@ const CASES: readonly Case[] = [
       // A key of the table is one of its names.
       const { needs, isReadOnly } = awsNeeds(name as OperationName, request, SCOPE);
       const [[action, resource] = ['', '']] = needs;
-      return { name, target: `BaldrApiService.${name}`, action, request, resource, isReadOnly };
+      const resources = needs.map(([, each]) => each);
+      const target = `BaldrApiService.${name}`;
+      return { name, target, action, request, resource, resources, isReadOnly };
     }),
   ...Object.entries(NATIVE_OPERATIONS).map(([name, shape]): Case => {
     const request = smallest(shape);
     const { needs, isReadOnly } = nativeNeeds(name, request, ADA);
     const [[action, resource] = ['', '']] = needs;
-    return { name, target: `KeyarkService.${name}`, action, request, resource, isReadOnly };
+    const resources = needs.map(([, each]) => each);
+    const target = `KeyarkService.${name}`;
+    return { name, target, action, request, resource, resources, isReadOnly };
   }),
 ];
 
@@ -162,7 +169,7 @@ describe('every operation, asked by a user', () => {
       const right = { StringEquals: { 'aws:ResourceTag/team': 'payments' } };
       const isTagged = /:(cluster|backup)\//.test(asked.resource);
       const reply = await under(
-        [{ ...allow, Resource: asked.resource, ...(isTagged && { Condition: right }) }],
+        [{ ...allow, Resource: asked.resources, ...(isTagged && { Condition: right }) }],
         asked,
       );
       assert.ok(owners.includes(asked.name) || !isDenied(reply), reply.text);

@@ -253,7 +253,7 @@ test('an HSM counts the keys that no backup of a generation can hold', async () 
     await call('login', { username: 'app', role: 'crypto-user', password: 'some-password-1' });
     await call('key-generate-many', { kinds: ['ec-p256', 'aes-256'], labelPrefix: 'k-' });
   });
-  assert.equal((await hsm.keysNewerThan(generation)).keys, 3);
-  assert.equal((await hsm.keysNewerThan(0)).keys, 3);
+  assert.equal((await hsm.keysNewerThan(generation)).keys, 2);
+  assert.equal((await hsm.keysNewerThan(0)).keys, 2);
   assert.equal((await hsm.keysNewerThan((await hsm.hello()).generation)).keys, 0);
 });

@@ -115,7 +115,7 @@ test('keyark restore: plan, names for an admin, start, undo, list, on real proce
   const target = ['--cluster-id', clusterId, '--backup-id', backupId] as const;
   const unasked = await run('restore', 'start', ...target);
   assert.equal(unasked.code, EXIT.USAGE);
-  assert.match(unasked.stderr, /give --yes.*Nothing was changed/);
+  assert.match(unasked.stderr, /nothing was changed.*Scripts add --yes/);
   const done = await on('restore', 'start', ...target, '--yes');
   assert.match(done, new RegExp(`Until .*: keyark restore undo --cluster-id ${clusterId}`));
   assert.doesNotMatch(await on('user', 'list'), /planted_signer/);

@@ -29,10 +29,13 @@ async function deleteHsm(world: World, clusterId: ClusterId, hsmId: HsmId): Prom
   await world.background.idle();
 }
 
-const down = (world: World, hsmId: HsmId) =>
+function down(world: World, hsmId: HsmId): void {
+  world.fleet.away.add(hsmId);
   handleFleetEvent(world.deps, { kind: 'down', hsmId, reason: 'it died.' }, () => {});
+}
 
 async function up(world: World, hsmId: HsmId): Promise<void> {
+  world.fleet.away.delete(hsmId);
   const hello = await world.fleet.hsm(hsmId).hello();
   handleFleetEvent(world.deps, { kind: 'up', hsmId, hello }, () => {});
   await world.background.idle();

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ServiceRefused } from '../../src/cli/client.ts';
+import { type Client, ServiceRefused } from '../../src/cli/client.ts';
 import { EXIT } from '../../src/cli/exit-codes.ts';
 import { listOf, numberOf, objectOf, textOf } from '../../src/cli/json.ts';
 import { describeCluster } from '../../src/cli/officers.ts';
@@ -186,6 +186,25 @@ class Stand implements AsyncDisposable {
   /** Waits for a service, HSMs and backups that are at rest, with a proof of everything there is. */
   async settle(clusterId: string): Promise<{ backupId: string; generation: number }> {
     const client = await clientOf(this.data);
+    await this.#everyHsmIsActive(client, clusterId);
+    await this.#wait('no backup is under way', async () => (await this.#unfinished()).length === 0);
+    // The control plane may not have noticed yet who was killed: then a first one fails, and says so.
+    const backupId = await this.#wait('a backup is proven', async () => {
+      const id = await this.takeBackup(clusterId);
+      const state = await this.#wait(`${id} is settled`, () => this.#settled(id));
+      return state === 'READY' ? id : undefined;
+    });
+    await this.#everyHsmIsActive(client, clusterId);
+    const door = listOf(await client.own('GetClusterDoor', { ClusterId: clusterId }), 'Hsms');
+    const writers = door.filter((hsm) => hsm['TakesWrites'] === true);
+    assert.equal(writers.length, 1, 'one HSM has the turn');
+    const proof = await client.own('GetBackupProof', { BackupId: backupId });
+    const seal = objectOf(objectOf(proof, 'Seal'), 'statement');
+    return { backupId, generation: numberOf(seal, 'generation') };
+  }
+
+  /** What died while it was made is deleted, as it asks for. */
+  async #everyHsmIsActive(client: Client, clusterId: string): Promise<void> {
     await this.#wait('every HSM is ACTIVE', async () => {
       const hsms = listOf(await describeCluster(client, clusterId), 'Hsms');
       for (const hsm of hsms.filter(isOfNoUse)) {
@@ -193,19 +212,6 @@ class Stand implements AsyncDisposable {
       }
       return hsms.length > 0 && hsms.every((hsm) => hsm['State'] === 'ACTIVE');
     });
-    const door = listOf(await client.own('GetClusterDoor', { ClusterId: clusterId }), 'Hsms');
-    assert.equal(
-      door.filter((hsm) => hsm['TakesWrites'] === true).length,
-      1,
-      'one HSM has the turn',
-    );
-    await this.#wait('no backup is under way', async () => (await this.#unfinished()).length === 0);
-    const backupId = await this.takeBackup(clusterId);
-    const state = await this.#wait(`${backupId} is settled`, () => this.#settled(backupId));
-    assert.equal(state, 'READY', this.#service.output());
-    const proof = await client.own('GetBackupProof', { BackupId: backupId });
-    const seal = objectOf(objectOf(proof, 'Seal'), 'statement');
-    return { backupId, generation: numberOf(seal, 'generation') };
   }
 
   /** @returns the id of a backup that has just begun; a cluster whose HSM is coming back refuses at first. */

@@ -49,6 +49,16 @@ function next(fleet: LocalFleet, kind: FleetEvent['kind'], hsmId: HsmId): Promis
   });
 }
 
+/** Kills a process under this HSM, until the HSM is down and up again. */
+async function killed(fleet: LocalFleet, hsmId: HsmId, pid: number | undefined): Promise<void> {
+  assert.ok(pid !== undefined, 'there is no such process');
+  const down = next(fleet, 'down', hsmId);
+  process.kill(pid, 'SIGKILL');
+  await down;
+  // Not before: who listens is told at once what is up already.
+  await next(fleet, 'up', hsmId);
+}
+
 const pidsOf = (fleet: LocalFleet) => fleetProcesses(fleet.pid ?? 0);
 
 async function initialise(hsm: HsmHandle, clusterId: ClusterId): Promise<void> {
@@ -196,17 +206,11 @@ describe('a local fleet', () => {
       const before = await hsm.hello();
 
       let { hsms, host } = await pidsOf(fleet);
-      let down = next(fleet, 'down', hsmId);
-      let up = next(fleet, 'up', hsmId);
-      process.kill(hsms.get(hsmId) ?? 0, 'SIGKILL');
-      await Promise.all([down, up]);
+      await killed(fleet, hsmId, hsms.get(hsmId));
       assert.deepEqual(await hsm.hello(), before);
 
       const old = (await pidsOf(fleet)).hsms.get(hsmId) ?? 0;
-      down = next(fleet, 'down', hsmId);
-      up = next(fleet, 'up', hsmId);
-      process.kill(host, 'SIGKILL');
-      await Promise.all([down, up]);
+      await killed(fleet, hsmId, host);
       assert.deepEqual(await hsm.hello(), before);
       ({ hsms, host } = await pidsOf(fleet));
       assert.equal(await isAlive(old), false, 'the old HSM outlived its host');
@@ -224,9 +228,7 @@ describe('a local fleet', () => {
       await hsm.limit('not now');
       for (const victim of ['hsm', 'host'] as const) {
         const { hsms, host } = await pidsOf(fleet);
-        const [down, up] = [next(fleet, 'down', hsmId), next(fleet, 'up', hsmId)];
-        process.kill(victim === 'host' ? host : (hsms.get(hsmId) ?? 0), 'SIGKILL');
-        await Promise.all([down, up]);
+        await killed(fleet, hsmId, victim === 'host' ? host : hsms.get(hsmId));
         await assert.rejects(addUser(temp.path, clusterId, 'early'), isRefused('WritesFrozen'));
       }
       await hsm.limit(null);

@@ -87,6 +87,7 @@ export class InProcessFleet implements Fleet {
     const line = (): HsmLine => {
       const unit = this.#units.get(hsmId);
       if (unit === undefined) throw new Failed('HSM_GONE', `there is no ${hsmId}`);
+      if (this.away.has(hsmId)) throw new Failed('HSM_GONE', `${hsmId} is not running`);
       return unit.line;
     };
     return handleOf(line, (point) => this.#parts.before?.(point));
@@ -118,8 +119,11 @@ export class InProcessFleet implements Fleet {
   }
 
   async list(): Promise<readonly { hsmId: HsmId; isRunning: boolean }[]> {
-    return [...this.#units.keys()].map((hsmId) => ({ hsmId, isRunning: true }));
+    return [...this.#units.keys()].map((hsmId) => ({ hsmId, isRunning: !this.away.has(hsmId) }));
   }
+
+  /** HSMs that answer nothing until they are taken out again. */
+  readonly away = new Set<HsmId>();
 
   /** Which HSM each cluster's doors lead to. */
   readonly preferred = new Map<ClusterId, HsmId>();

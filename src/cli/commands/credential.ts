@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { isoTime } from '../../kernel/clock.ts';
 import type { JsonObject } from '../../kernel/types.ts';
-import { askYes, withYes } from '../ask-yes.ts';
+import { confirm } from '../confirm.ts';
 import { type Context, clientOf, hasOption, textOption, withData, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { listOf, objectOf, optionalText, optionalTime, textOf } from '../json.ts';
@@ -61,9 +61,13 @@ export function addCredential(program: Command, context: Context): void {
     .description('remove a key for good, and the sessions made from it')
     .argument('<access-key-id>')
     .addHelpText('after', '\nExample:\n  keyark credential remove KEYARKABCDEFGHIJKLMN --yes');
-  withYes(withData(remove)).action(async (id: string) => {
+  withData(remove.option('--yes', 'do not ask')).action(async (id: string) => {
     const { client } = await clientOf(context, remove);
-    await askYes(context, remove, `${id} and every session made from it stop working for good.`);
+    await confirm(context, {
+      plan: [`${id} and every session made from it stop working for good.`],
+      name: id,
+      isYes: hasOption(remove, 'yes'),
+    });
     await client.own('DeleteAccessKey', { AccessKeyId: id });
     context.print.line(`${id} is gone.`);
   });

@@ -1,7 +1,7 @@
 /** `keyark iam`: users of the API and what they may do. Users inside an HSM are `keyark user`'s. */
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { askYes, withYes } from '../ask-yes.ts';
+import { confirm } from '../confirm.ts';
 import { type Context, clientOf, hasOption, textOption, withData, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { listOf, textOf } from '../json.ts';
@@ -58,9 +58,13 @@ function addUsers(iam: Command, context: Context): void {
     .description('remove a user with all keys and sessions')
     .argument('<name>')
     .addHelpText('after', '\nExample:\n  keyark iam user remove ada --yes');
-  withYes(withData(remove)).action(async (name: string) => {
+  withData(remove.option('--yes', 'do not ask')).action(async (name: string) => {
     const { client } = await clientOf(context, remove);
-    await askYes(context, remove, `${name}, every key and every session of ${name} stop working.`);
+    await confirm(context, {
+      plan: [`${name}, every key and every session of ${name} stop working.`],
+      name,
+      isYes: hasOption(remove, 'yes'),
+    });
     await client.own('DeleteIamUser', { UserName: name });
     context.print.line(`${name} is gone.`);
   });
@@ -126,9 +130,13 @@ function addPolicies(iam: Command, context: Context): void {
     .argument('<user>')
     .argument('<policy>')
     .addHelpText('after', '\nExample:\n  keyark iam policy remove ada backups --yes');
-  withYes(withData(remove)).action(async (user: string, name: string) => {
+  withData(remove.option('--yes', 'do not ask')).action(async (user: string, name: string) => {
     const { client } = await clientOf(context, remove);
-    await askYes(context, remove, `${user} loses what the policy ${name} allows and denies.`);
+    await confirm(context, {
+      plan: [`${user} loses what the policy ${name} allows and denies.`],
+      name,
+      isYes: hasOption(remove, 'yes'),
+    });
     await client.own('DeleteUserPolicy', { UserName: user, PolicyName: name });
     context.print.line(`${user} no longer has the policy ${name}.`);
   });

@@ -14,6 +14,9 @@ export function addShare(program: Command, context: Context): void {
   const share = program
     .command('share')
     .description('backups for other accounts: create, promote, list, accept, remove');
+  const clientIn = async (command: Command): Promise<Client> =>
+    (await clientOf(context, command)).client;
+
   const create = share
     .command('create')
     .description('let other accounts restore a backup: writes its resource policy')
@@ -21,7 +24,7 @@ export function addShare(program: Command, context: Context): void {
     .requiredOption('--with <accounts...>', 'accounts of 12 digits, or ARNs of users and roles')
     .addHelpText('after', '\nExample:\n  keyark share create backup-… --with 000012345678');
   withJson(withData(create)).action(async (id: string) => {
-    const { client } = await clientOf(context, create);
+    const client = await clientIn(create);
     const arn = await arnOf(client, id);
     const principals: unknown = create.opts()['with'];
     const policy = {
@@ -47,9 +50,7 @@ export function addShare(program: Command, context: Context): void {
     .argument('<backup-id>')
     .addHelpText('after', '\nExample:\n  keyark share promote backup-…');
   withJson(withData(promote)).action(async (id: string) => {
-    const answer = await (await clientOf(context, promote)).client.own('PromoteShare', {
-      Backup: id,
-    });
+    const answer = await (await clientIn(promote)).own('PromoteShare', { Backup: id });
     if (hasOption(promote, 'json')) context.print.json(answer);
     else context.print.table(HEAD, listOf(answer, 'Shares').map(row));
   });
@@ -59,7 +60,7 @@ export function addShare(program: Command, context: Context): void {
     .description('what this account shares, and what others offer it')
     .addHelpText('after', '\nExample:\n  keyark share list');
   withJson(withData(list)).action(async () => {
-    const answer = await (await clientOf(context, list)).client.own('ListShares');
+    const answer = await (await clientIn(list)).own('ListShares');
     if (hasOption(list, 'json')) context.print.json(answer);
     else {
       context.print.table(HEAD, listOf(answer, 'Shares').map(row));
@@ -73,9 +74,7 @@ export function addShare(program: Command, context: Context): void {
     .argument('<backup>', 'its id or ARN')
     .addHelpText('after', '\nExample:\n  keyark share accept backup-…');
   withJson(withData(accept)).action(async (backup: string) => {
-    const answer = await (await clientOf(context, accept)).client.own('AcceptShare', {
-      Backup: backup,
-    });
+    const answer = await (await clientIn(accept)).own('AcceptShare', { Backup: backup });
     if (hasOption(accept, 'json')) context.print.json(answer);
     else {
       const arn = textOf(objectOf(answer, 'Share'), 'BackupArn');
@@ -89,7 +88,7 @@ export function addShare(program: Command, context: Context): void {
     .argument('<backup>', 'its id or ARN')
     .addHelpText('after', '\nExample:\n  keyark share remove backup-… --yes');
   withJson(withData(remove.option('--yes', 'do not ask'))).action(async (backup: string) => {
-    const { client } = await clientOf(context, remove);
+    const client = await clientIn(remove);
     const id = backup.slice(backup.lastIndexOf('/') + 1);
     const shares = listOf(await client.own('ListShares'), 'Shares').filter(
       (each) => each['BackupId'] === id,
