@@ -27,7 +27,9 @@ const bench: Bench = {
   guess: '8x the backup takes 1.0x the live memory and 1.2x the peak; no creep over 25 backups',
   run: async () => {
     await using folder = await temporaryFolder();
-    await using service = await startService(`${folder.path}/data`, DEBUGGED);
+    await using service = await startService(`${folder.path}/data`, {
+      nodeFlags: DEBUGGED,
+    });
     using inspector = await attachDebugger(service.log());
     const cluster = await readyCluster(service);
     const seen: Size[] = [];

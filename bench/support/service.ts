@@ -43,14 +43,20 @@ export async function temporaryFolder(): Promise<{ path: string } & AsyncDisposa
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-/** @param nodeFlags of the service's own process; the host and its HSMs get none of them. */
+export interface StartOptions {
+  /** Of the service's own process; the host and its HSMs get none of them. */
+  readonly nodeFlags?: readonly string[];
+  /** Flags of `keyark serve`. */
+  readonly settings?: readonly string[];
+}
+
 export async function startService(
   data: string,
-  nodeFlags: readonly string[] = [],
+  { nodeFlags = [], settings: more = [] }: StartOptions = {},
 ): Promise<BenchService> {
   await rm(environmentFile(data), { force: true });
   const startedAt = performance.now();
-  const settings = ['--port', '0', '--log-format', 'json', '--backup-on-change', 'false'];
+  const settings = ['--port', '0', '--log-format', 'json', '--backup-on-change', 'false', ...more];
   const child = spawn(
     process.execPath,
     [...nodeFlags, PROGRAM, 'serve', '--data', data, ...settings],

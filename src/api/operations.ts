@@ -28,7 +28,7 @@ export interface Faces {
   readonly clusters: Clusters;
   readonly backups: Pick<
     Backups,
-    'describe' | 'remove' | 'undelete' | 'modifyNeverExpires' | 'retag' | 'tagsOf' | 'copy'
+    'list' | 'remove' | 'undelete' | 'modifyNeverExpires' | 'retag' | 'tagsOf' | 'copy'
   >;
   readonly sharing: Pick<Sharing, 'describe' | 'putPolicy' | 'policyOf' | 'deletePolicy'>;
 }
@@ -136,7 +136,7 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
       const shared = sharing.describe(caller, query, pageOf(request, BACKUPS_A_PAGE));
       return { Backups: shared.items.map(renderSharedBackup), NextToken: shared.nextToken };
     }
-    const page = backups.describe(caller, query, pageOf(request, BACKUPS_A_PAGE));
+    const page = backups.list(caller, query, pageOf(request, BACKUPS_A_PAGE));
     return { Backups: page.items.map(renderBackup), NextToken: page.nextToken };
   },
 

@@ -3,7 +3,7 @@
  * millisecond fraction, as JSON numbers; a retention value is text.
  */
 import { resourceArn } from '../aws/arn.ts';
-import type { Backup } from '../backups/backup.ts';
+import type { Backup, BackupSummary } from '../backups/backup.ts';
 import type { Cluster, Hsm } from '../clusters/cluster.ts';
 import type { ClusterView } from '../clusters/requests.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
@@ -66,7 +66,7 @@ export function renderHsm(hsm: Hsm): JsonObject {
   };
 }
 
-export function renderBackup(backup: Backup): JsonObject {
+export function renderBackup(backup: BackupSummary): JsonObject {
   return {
     BackupId: backup.id,
     BackupArn: resourceArn(backup, 'backup', backup.id),
@@ -78,7 +78,10 @@ export function renderBackup(backup: Backup): JsonObject {
     SourceRegion: backup.copy?.sourceRegion,
     SourceBackup: backup.copy?.sourceBackup,
     SourceCluster: backup.copy?.sourceCluster,
-    DeleteTimestamp: backup.state === 'PENDING_DELETION' ? seconds(backup.purgeAt) : undefined,
+    DeleteTimestamp:
+      backup.state === 'PENDING_DELETION' && backup.purgeAt !== undefined
+        ? seconds(backup.purgeAt)
+        : undefined,
     TagList: renderTags(backup.tags),
     HsmType: backup.type,
     Mode: backup.mode,
@@ -86,7 +89,7 @@ export function renderBackup(backup: Backup): JsonObject {
 }
 
 /** What a consumer sees of a backup that is shared with him: everything but the owner's tags. */
-export function renderSharedBackup(backup: Backup): JsonObject {
+export function renderSharedBackup(backup: BackupSummary): JsonObject {
   const { TagList: _owners, ...seen } = renderBackup(backup);
   return seen;
 }

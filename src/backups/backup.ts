@@ -116,5 +116,10 @@ export type Backup = BackupBase &
   );
 
 export type BackupState = Backup['state'];
+/** What a list shows of a backup: no archive and no proof, which are most of its row. */
+export type BackupSummary = BackupBase & {
+  readonly state: BackupState;
+  readonly purgeAt?: EpochMs;
+};
 export type ReadyBackup = Extract<Backup, { state: 'READY' }>;
 export type PendingBackup = Extract<Backup, { state: 'PENDING_DELETION' }>;

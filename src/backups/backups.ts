@@ -23,7 +23,7 @@ import { changedTags, type TagChange, type Tags } from '../kernel/tags.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import { type Profile, requireFeature } from '../profile.ts';
-import type { Backup, BackupCause, ReadyBackup, Removal } from './backup.ts';
+import type { Backup, BackupCause, BackupSummary, ReadyBackup, Removal } from './backup.ts';
 import { Copier } from './copier.ts';
 import { type CopyRequest, sourceOfCopy } from './copy.ts';
 import { checkCopyRetention } from './copy-rules.ts';
@@ -46,6 +46,8 @@ export type { CurrentState };
 
 export interface Backups {
   describe(scope: Scope, query: BackupQuery, page: PageRequest): Page<Backup>;
+  /** The same pages, of what a list shows. */
+  list(scope: Scope, query: BackupQuery, page: PageRequest): Page<BackupSummary>;
   /**
    * Takes a backup of `source` (by default the cluster's writing HSM), proves it, and resolves when it is
    * READY. One at a time for each cluster. `onStarted` is told as soon as the intent is durable.
@@ -184,6 +186,8 @@ export function createBackups(deps: BackupsDeps): Backups {
 
   return {
     describe: (scope, query, page) => catalog.read((reader) => reader.backups(scope, query, page)),
+    list: (scope, query, page) =>
+      catalog.read((reader) => reader.backupSummaries(scope, query, page)),
     take,
     onProven: (listener) => {
       listeners.push(listener);

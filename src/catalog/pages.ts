@@ -28,6 +28,8 @@ export interface PagePlan {
   /** Checked row by row. */
   readonly residual: readonly Filter[];
   readonly isAscending: boolean;
+  /** Of `table`; absent: all of them. `id` and `created_at` have to be among them. */
+  readonly columns?: string;
 }
 
 export interface Query {
@@ -116,11 +118,18 @@ function pageQuery(plan: PagePlan, after: Position | undefined, limit: number): 
   const order = `order by created_at ${direction}, id ${direction}`;
   const positions = `${branches.map(({ sql }) => sql).join(' union all ')} ${order} limit ?`;
   return {
-    sql: `select ${table}.* from (${positions}) as page cross join ${table} on ${table}.id = page.id
+    sql: `select ${columnsOf(plan)} from (${positions}) as page cross join ${table} on ${table}.id = page.id
       order by page.created_at ${direction}, page.id ${direction}`,
     params: [...branches.flatMap(({ params }) => params), limit],
   };
 }
+
+/** With the table's name before each, because positions have columns of the same names. */
+const columnsOf = ({ table, columns = '*' }: PagePlan): string =>
+  columns
+    .split(', ')
+    .map((column) => `${table}.${column}`)
+    .join(', ');
 
 /** Every way to choose one value of each filter. */
 function combinations(filters: readonly Filter[]): readonly (readonly SQLInputValue[])[] {
@@ -139,7 +148,9 @@ export function canWalk(filters: readonly Filter[]): boolean {
 
 /** A token continues the question it came from and no other. */
 function planDigest(plan: PagePlan): string {
-  return createHash('sha256').update(JSON.stringify(plan)).digest('base64url').slice(0, 16);
+  // What is shown of a row does not decide where a page ends.
+  const { columns: _shown, ...walked } = plan;
+  return createHash('sha256').update(JSON.stringify(walked)).digest('base64url').slice(0, 16);
 }
 
 function positionOf(row: Row): Position {

@@ -5,6 +5,7 @@
 import type { SQLOutputValue } from 'node:sqlite';
 import type {
   Backup,
+  BackupSummary,
   DeletionRecord,
   Hold,
   Proof,
@@ -210,6 +211,29 @@ export function retentionFactsOf(row: Row): RetentionFacts {
   return facts as RetentionFacts;
 }
 
+/** What `backupSummaryOf` reads. */
+export const SUMMARY_COLUMNS = [
+  RETENTION_COLUMNS,
+  'drilled_at, drill_failure, account, region, cluster_id, type, mode, tags, state, purge_at',
+].join(', ');
+
+export function backupSummaryOf(row: Row): BackupSummary {
+  const summary = {
+    ...retentionFactsOf(row),
+    account: row['account'],
+    region: row['region'],
+    clusterId: row['cluster_id'],
+    type: row['type'],
+    mode: row['mode'],
+    tags: mapOf(row['tags']),
+    ...drillOf(row),
+    state: row['state'],
+    ...optional('purgeAt', row['purge_at']),
+  };
+  // The columns are strict and checked, and were filled from a Backup by `backupValues`.
+  return summary as BackupSummary;
+}
+
 export function backupOf(row: Row): Backup {
   const backup = {
     ...retentionFactsOf(row),
@@ -219,9 +243,7 @@ export function backupOf(row: Row): Backup {
     type: row['type'],
     mode: row['mode'],
     tags: mapOf(row['tags']),
-    ...(row['drilled_at'] === null
-      ? {}
-      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
+    ...drillOf(row),
     state: row['state'],
     ...(row['proof'] === null
       ? {}
@@ -240,6 +262,12 @@ export function backupOf(row: Row): Backup {
   };
   // The columns are strict and checked, and were filled from a Backup by `backupValues`.
   return backup as Backup;
+}
+
+/** The latest time that it was opened again, if it ever was. */
+function drillOf(row: Row) {
+  if (row['drilled_at'] === null) return {};
+  return { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } };
 }
 
 /** A member, or none for a column that is null. */

@@ -7,7 +7,13 @@
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import type { Backup, BackupState, PendingBackup, ReadyBackup } from '../backups/backup.ts';
+import type {
+  Backup,
+  BackupState,
+  BackupSummary,
+  PendingBackup,
+  ReadyBackup,
+} from '../backups/backup.ts';
 import type { CopyRule, WantedCopy } from '../backups/copy-rule.ts';
 import type { RetentionFacts } from '../backups/retention.ts';
 import type { Share } from '../backups/share.ts';
@@ -31,6 +37,7 @@ import { type ProtectionReader, protectionReader } from './protection.ts';
 import { restoreOf, restoreValues } from './restore-rows.ts';
 import {
   backupOf,
+  backupSummaryOf,
   backupValues,
   clusterOf,
   clusterValues,
@@ -39,6 +46,7 @@ import {
   RETENTION_COLUMNS,
   type Row,
   retentionFactsOf,
+  SUMMARY_COLUMNS,
   type Values,
 } from './rows.ts';
 import { upgrade } from './schema.ts';
@@ -221,6 +229,11 @@ class Reader implements CatalogReader {
 
   backups(scope: Scope, query: BackupQuery, page: PageRequest): Page<Backup> {
     return readPage(backupPlan(scope, query), page, (q) => this.statements.all(q), backupOf);
+  }
+
+  backupSummaries(scope: Scope, query: BackupQuery, page: PageRequest): Page<BackupSummary> {
+    const plan = { ...backupPlan(scope, query), columns: SUMMARY_COLUMNS };
+    return readPage(plan, page, (q) => this.statements.all(q), backupSummaryOf);
   }
 
   backupsIn(states: readonly BackupState[]): readonly Backup[] {

@@ -198,7 +198,8 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     ...options.clusters,
   };
   const backups: ApiParts['backups'] = {
-    describe: record('describeBackups', { items: [BACKUP] }),
+    describe: record('describeBackup', { items: [BACKUP] }),
+    list: record('describeBackups', { items: [BACKUP] }),
     takeManual: record('takeManual', Promise.resolve(BACKUP)),
     remove: record('removeBackup', Promise.resolve(BACKUP)),
     undelete: record('undelete', Promise.resolve(BACKUP)),

@@ -487,6 +487,13 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
             catalog.read((reader) => reader.backups(SCOPE, query, page)),
           );
           assert.deepEqual(ids(seen), ids(expected));
+          const listed = collect(limit, (page) =>
+            catalog.read((reader) => reader.backupSummaries(SCOPE, query, page)),
+          );
+          // The same backups, and nothing that their whole rows say otherwise.
+          for (const [i, each] of listed.entries())
+            assert.deepEqual({ ...seen[i], ...each }, seen[i]);
+          assert.deepEqual(ids(listed), ids(seen));
         }),
         { numRuns: 150 },
       );
