@@ -29,6 +29,7 @@ import type { ClusterDeps } from './clusters/deps.ts';
 import { feedFollowers } from './clusters/feed.ts';
 import { handleFleetEvent } from './clusters/hsm-events.ts';
 import { noteLockedRoots } from './clusters/locked-roots.ts';
+import { retryMigrations } from './clusters/migrate-recover.ts';
 import type { Quotas } from './clusters/quotas.ts';
 import { recoverClusters } from './clusters/recover.ts';
 import { retryRestores } from './clusters/restore-recover.ts';
@@ -65,6 +66,8 @@ export interface ServiceConfig {
   readonly schedule: SchedulePolicy;
   readonly quotas: Quotas;
   readonly rates: Rates;
+  /** What AWS does not make any more, and a rehearsal may want. */
+  readonly legacy: { readonly hsm1: boolean };
   /** How long a restore into a live cluster can be undone. */
   readonly restoreUndoMs: number;
   /** Accounts that see each other's promoted shares without being asked. */
@@ -178,6 +181,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     background,
     turns: new Serial(),
     quotas: config.quotas,
+    legacy: config.legacy,
   };
   backups.onProven(({ clusterId }) => feedFollowers(clusterDeps, clusterId));
   const clusters = createClusters(clusterDeps);
@@ -200,6 +204,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
       retryDeletions(clusterDeps);
       background.run('locked roots', () => noteLockedRoots(clusterDeps));
       retryRestores(clusterDeps);
+      retryMigrations(clusterDeps);
       background.run('copies', () => backups.copyDue());
       deadlines.look();
     },

@@ -32,6 +32,8 @@ export interface Config {
   /** Of an account in a region. */
   readonly quotas: { readonly clusters: number; readonly hsms: number };
   readonly rates: { readonly readsPerSecond: number; readonly writesPerSecond: number };
+  /** What AWS does not make any more, and a rehearsal may want. */
+  readonly legacy: { readonly hsm1: boolean };
   /** How long a restore into a live cluster can be undone. */
   readonly restoreUndoMs: number;
   readonly profile: Profile;
@@ -233,6 +235,15 @@ const ROWS = {
     read: wholeNumber(1, 1_000_000),
     expected: 'a number from 1 to 1000000',
     fallback: () => '6',
+  },
+  allowsHsm1: {
+    name: 'legacy.hsm1',
+    help: 'make clusters of type hsm1.medium, to rehearse moving them to hsm2m.medium',
+    flag: '--allow-hsm1',
+    variable: 'KEYARK_ALLOW_HSM1',
+    read: (text) => ({ true: true, false: false })[text],
+    expected: 'true or false',
+    fallback: () => 'false',
   },
   readRate: {
     name: 'api.reads_per_second',
@@ -437,6 +448,7 @@ function assemble(values: Values, around: Surroundings, problems: string[]): Con
     },
     quotas: { clusters: values.clusterQuota, hsms: values.hsmQuota },
     rates: { readsPerSecond: values.readRate, writesPerSecond: values.writeRate },
+    legacy: { hsm1: values.allowsHsm1 },
     restoreUndoMs: values.undoHours * HOUR_MS,
     profile: values.profile,
     metrics: { isRemote: values.areMetricsRemote },

@@ -87,16 +87,21 @@ export const SERVED: { readonly [Name in OperationName]?: Serve<Name> } = {
   },
 
   ModifyCluster: async ({ clusters }, caller, request) => {
-    if (request.HsmType !== undefined) {
+    if (request.HsmType !== undefined && request.BackupRetentionPolicy !== undefined) {
       throw new Refused(
         'InvalidRequest',
-        'Moving a cluster to another HSM type is not served yet; nothing was changed. Give BackupRetentionPolicy alone.',
+        'HsmType and BackupRetentionPolicy go in two calls; nothing was changed. Give BackupRetentionPolicy first: HsmType takes a while.',
       );
+    }
+    if (request.HsmType !== undefined) {
+      const id = parseClusterId(request.ClusterId);
+      const view = await clusters.migrate(caller, id, parseHsmType(request.HsmType));
+      return { Cluster: renderCluster(view) };
     }
     if (request.BackupRetentionPolicy === undefined) {
       throw new Refused(
         'InvalidRequest',
-        'There is nothing to modify: give BackupRetentionPolicy with Type DAYS and a Value.',
+        'There is nothing to modify: give HsmType, or BackupRetentionPolicy with Type DAYS and a Value.',
       );
     }
     const view = await clusters.modifyRetention(

@@ -27,6 +27,7 @@ export function renderCluster({ cluster, hsms }: ClusterView): JsonObject {
     CreateTimestamp: seconds(cluster.createdAt),
     Hsms: hsms.map(renderHsm),
     HsmType: cluster.type,
+    HsmTypeRollbackExpiration: cluster.migration && seconds(cluster.migration.rollbackUntil),
     SecurityGroup: cluster.securityGroup,
     SourceBackupId: cluster.sourceBackup?.asRequested,
     State: cluster.state,

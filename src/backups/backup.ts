@@ -15,6 +15,10 @@ export type BackupCause =
   | 'before-restore'
   /** What a restore brought back, as the cluster's new line. */
   | 'restored'
+  /** Of the whole cluster, before one of its HSMs is replaced by one of another type. */
+  | 'before-migration'
+  /** What came onto HSMs of another type, as they hold it. */
+  | 'migrated'
   | 'copied';
 
 export type Proof = Signed<ProofStatement>;

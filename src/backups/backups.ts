@@ -159,7 +159,9 @@ export function createBackups(deps: BackupsDeps): Backups {
       );
     }
     const handle = deps.fleet.hsm(source.id);
-    const backup = await takeBackup(deps, cluster, handle, cause, options.onStarted);
+    // While a cluster moves to another type, its HSMs are of both.
+    const sealed = { ...cluster, type: source.type };
+    const backup = await takeBackup(deps, sealed, handle, cause, options.onStarted);
     for (const listener of listeners) {
       deps.background.run(`after ${backup.id}`, () => listener(backup));
     }

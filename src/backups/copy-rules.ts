@@ -28,6 +28,8 @@ const CAUSES = {
   'before-delete-hsm': true,
   'before-restore': true,
   restored: true,
+  'before-migration': true,
+  migrated: true,
 } as const satisfies Record<RuleCause, true>;
 
 // Object.keys forgets the type of the keys of our own constant table.

@@ -51,6 +51,8 @@ export interface ClusterBackups {
   readonly newest: BackupId | undefined;
   /** Why something under way needs this backup: it is not thinned meanwhile. */
   readonly neededFor: (id: BackupId) => string | undefined;
+  /** What a move to another HSM type would go back by, while it can. */
+  readonly wayBack?: { readonly id: BackupId; readonly until: EpochMs };
 }
 
 const MIN_DAYS = 7;
@@ -80,6 +82,11 @@ export function fatesOf(
     };
     const thinned = endByThinning(backup, thinnings.get(backup.id), cluster.neededFor, now);
     const first = thinned !== undefined && thinned.at < byAge.at ? thinned : byAge;
+    const { wayBack } = cluster;
+    if (backup.id === wayBack?.id && wayBack.until > now) {
+      const why = `its cluster can go back to its former HSM type by it until ${isoTime(wayBack.until)}`;
+      return { id: backup.id, what: 'kept', why };
+    }
     const fate = protectedFrom(backup, first);
     return fate.what === 'kept' || !kept.has(backup.id)
       ? fate

@@ -4,6 +4,7 @@
  * Nothing is destroyed here; seven days of undo follow.
  */
 import type { Catalog, CatalogReader, CatalogWriter } from '../catalog/catalog.ts';
+import type { Cluster } from '../clusters/cluster.ts';
 import { DAY_MS, isoTime } from '../kernel/clock.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
@@ -63,10 +64,21 @@ export function clusterFates(
     retentionDays: cluster.retentionDays,
     ready: reader.retentionFactsOf(cluster),
     newest: reader.newestReady(id)?.id,
+    ...wayBackOf(cluster),
     neededFor: (backup) =>
       copying.has(backup) ? 'a copy of it is under way' : neededByClone(reader, backup),
   };
   return fatesOf(facts, now, policy);
+}
+
+/** When the move is no longer to be gone back on, the cluster is reviewed again. */
+function wayBackOf({ migration }: Cluster): Pick<ClusterBackups, 'wayBack'> {
+  if (migration === undefined) return {};
+  const id =
+    migration.state === 'DONE'
+      ? migration.oldBackupId
+      : (migration.undoes?.oldBackupId ?? migration.beforeId);
+  return id === undefined ? {} : { wayBack: { id, until: migration.rollbackUntil } };
 }
 
 function reviewCluster(

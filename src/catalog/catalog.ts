@@ -68,6 +68,8 @@ export interface CatalogReader {
   clustersToReview(now: EpochMs, limit: number): readonly Cluster[];
   /** Not DELETED ones that were made from this backup. */
   clustersMadeFrom(id: BackupId): readonly Cluster[];
+  /** With a `migration`: on the way to another HSM type, or able to go back. */
+  clustersMigrating(): readonly Cluster[];
   hsm(id: HsmId): Hsm | undefined;
   /** Not DELETED ones, oldest first. */
   hsmsOf(clusterId: ClusterId): readonly Hsm[];

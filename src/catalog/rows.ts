@@ -14,6 +14,7 @@ import type {
 } from '../backups/backup.ts';
 import type { RetentionFacts } from '../backups/retention.ts';
 import type { Cluster, ClusterCertificates, Hsm } from '../clusters/cluster.ts';
+import type { Migration } from '../clusters/migration.ts';
 
 export type Row = Record<string, SQLOutputValue>;
 export type Values = Record<string, string | number | null>;
@@ -44,6 +45,7 @@ export function clusterValues(cluster: Cluster): Values {
     subnets: mapText(cluster.subnets),
     tags: mapText(cluster.tags),
     certificates: JSON.stringify(cluster.certificates),
+    migration: cluster.migration === undefined ? null : JSON.stringify(cluster.migration),
   };
 }
 
@@ -86,6 +88,10 @@ export function clusterOf(row: Row): Cluster {
     ...optional('nextBackupAt', row['next_backup_at']),
     ...optional('nextReviewAt', row['next_review_at']),
     backupFailures: row['backup_failures'],
+    ...(row['migration'] === null
+      ? {}
+      : // Written from a Migration by `clusterValues`.
+        { migration: JSON.parse(String(row['migration'])) as Migration }),
   };
   // The columns are strict and were filled from a Cluster by `clusterValues`.
   return cluster as Cluster;

@@ -286,6 +286,10 @@ const STEPS: readonly string[] = [
     where state = 'READY' and drill_failure is not null;
   create index backups_on_change on backups (cluster_id, created_at) where cause = 'changed';
   `,
+  `
+  alter table clusters add column migration text;
+  create index clusters_migrating on clusters (id) where migration is not null;
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

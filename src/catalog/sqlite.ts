@@ -208,6 +208,12 @@ class Reader implements CatalogReader {
     return this.statements.all({ sql, params: [id] }).map(clusterOf);
   }
 
+  clustersMigrating(): readonly Cluster[] {
+    const sql = `select * from clusters indexed by clusters_migrating
+      where migration is not null order by id`;
+    return this.statements.all({ sql, params: [] }).map(clusterOf);
+  }
+
   hsm(id: HsmId): Hsm | undefined {
     return decoded(this.statements.get('select * from hsms where id = ?', id), hsmOf);
   }

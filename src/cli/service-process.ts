@@ -110,6 +110,7 @@ function flagsFor(config: Config, file: string | undefined): readonly string[] {
     ['--backup-on-change', String(schedule.isChangeDriven)],
     ['--backup-quiet', String(schedule.quietMs / 1000)],
     ['--backup-latest', String(schedule.latestMs / 1000)],
+    ['--allow-hsm1', String(config.legacy.hsm1)],
     ['--restore-undo', String(config.restoreUndoMs / HOUR_MS)],
     ['--audit-days', String(audit.keepMs / DAY_MS)],
     ['--audit-file-mb', String(audit.fileBytes / 1_000_000)],

@@ -2,6 +2,7 @@
 import type { HsmMode, HsmType } from '../hsm/protocol.ts';
 import type { BackupId, ClusterId, HsmId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
+import type { Migration } from './migration.ts';
 
 export type ClusterState =
   | 'CREATE_IN_PROGRESS'
@@ -50,6 +51,8 @@ export interface Cluster {
   readonly nextReviewAt?: EpochMs;
   /** Failed tries of the backup that is due. */
   readonly backupFailures: number;
+  /** On its way to another HSM type, or there and able to go back. */
+  readonly migration?: Migration;
 }
 
 /** PEM each. */

@@ -1,6 +1,7 @@
 /** The face of `clusters/`: what the API and the loops may ask. One verb a file behind it. */
 import type { Caller } from '../access/caller.ts';
 import type { ClusterQuery, Page, PageRequest, Scope } from '../catalog/catalog.ts';
+import type { HsmType } from '../hsm/protocol.ts';
 import type { ClusterId, HsmId } from '../kernel/ids.ts';
 import type { TagChange, Tags } from '../kernel/tags.ts';
 import type { ClusterState, Hsm } from './cluster.ts';
@@ -10,6 +11,7 @@ import { deleteHsm } from './delete-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
 import { giveUpHsm } from './give-up-hsm.ts';
 import { initializeCluster } from './initialize.ts';
+import { migrateCluster } from './migrate.ts';
 import { modifyRetention } from './modify.ts';
 import { removeCluster } from './remove.ts';
 import type {
@@ -41,6 +43,8 @@ export interface Clusters {
   ): Promise<{ state: ClusterState; stateMessage: string }>;
   remove(scope: Scope, clusterId: ClusterId): Promise<ClusterView>;
   modifyRetention(scope: Scope, clusterId: ClusterId, retentionDays: number): Promise<ClusterView>;
+  /** Starts to move a cluster to another HSM type, or back within 24 hours. */
+  migrate(scope: Scope, clusterId: ClusterId, to: HsmType): Promise<ClusterView>;
   createHsm(scope: Scope, request: CreateHsmRequest, onCreated?: OnCreated<Hsm>): Promise<Hsm>;
   deleteHsm(scope: Scope, clusterId: ClusterId, which: HsmSelector): Promise<HsmId>;
   /** Removes a DEGRADED HSM without a backup of what it holds. */
@@ -61,6 +65,7 @@ export function createClusters(deps: ClusterDeps): Clusters {
     remove: (scope, clusterId) => removeCluster(deps, scope, clusterId),
     modifyRetention: async (scope, clusterId, days) =>
       modifyRetention(deps, scope, clusterId, days),
+    migrate: (scope, clusterId, to) => migrateCluster(deps, scope, clusterId, to),
     createHsm: (scope, request, onCreated) => createHsm(deps, scope, request, onCreated),
     deleteHsm: (scope, clusterId, which) => deleteHsm(deps, scope, clusterId, which),
     giveUpHsm: (scope, which) => giveUpHsm(deps, scope, which),

@@ -14,12 +14,21 @@ import type { ClusterView, CreateClusterRequest, OnCreated } from './requests.ts
 import { moveCluster, viewOf } from './rows.ts';
 
 /** Backup's type and mode → the type and mode of clusters it may become (one way only). */
-export const RESTORES_TO: Record<`${HsmType} ${HsmMode}`, readonly `${HsmType} ${HsmMode}`[]> = {
+const RESTORES_TO: Record<`${HsmType} ${HsmMode}`, readonly `${HsmType} ${HsmMode}`[]> = {
   'hsm1.medium FIPS': ['hsm2m.medium FIPS'],
   'hsm1.medium NON_FIPS': [],
   'hsm2m.medium FIPS': ['hsm2m.medium FIPS'],
   'hsm2m.medium NON_FIPS': ['hsm2m.medium NON_FIPS'],
 };
+
+/** @param legacy whether clusters of type hsm1.medium are still made: that type takes its own backups. */
+export function restoresTo(
+  { type, mode }: Pick<Backup, 'type' | 'mode'>,
+  legacy: ClusterDeps['legacy'] = { hsm1: false },
+): readonly string[] {
+  const own = legacy.hsm1 && type === 'hsm1.medium' && mode === 'FIPS' ? [`${type} ${mode}`] : [];
+  return [...own, ...RESTORES_TO[`${type} ${mode}`]];
+}
 
 export async function createCluster(
   deps: ClusterDeps,
@@ -27,10 +36,10 @@ export async function createCluster(
   request: CreateClusterRequest,
   onCreated: OnCreated<ClusterView> = () => {},
 ): Promise<ClusterView> {
-  if (request.hsmType === 'hsm1.medium') {
+  if (request.hsmType === 'hsm1.medium' && !deps.legacy.hsm1) {
     throw new Refused(
       'InvalidRequest',
-      'New clusters of type hsm1.medium cannot be created any more; use hsm2m.medium.',
+      'New clusters of type hsm1.medium cannot be created any more; use hsm2m.medium. To rehearse a migration, start the service with legacy.hsm1 = true (--allow-hsm1 true).',
     );
   }
   const retentionDays = checkRetention(request.retentionDays ?? DEFAULT_RETENTION_DAYS);
@@ -45,7 +54,15 @@ export async function createCluster(
         ? undefined
         : sourceOf(deps, writer, { caller: scope, asRequested: request.sourceBackup });
     const mode = request.mode ?? source?.backup.mode ?? 'FIPS';
-    if (source !== undefined) checkFits(source.backup, request.hsmType, mode);
+    if (source !== undefined) {
+      checkFits(
+        source.backup,
+        `${request.hsmType} ${mode}`,
+        restoresTo(source.backup, deps.legacy),
+      );
+    } else if (request.hsmType === 'hsm1.medium' && mode !== 'FIPS') {
+      throw new Refused('InvalidRequest', 'hsm1.medium has FIPS mode only; nothing was created.');
+    }
     const subnets = placeSubnets(scope.region, request.subnetIds, (subnetId) =>
       writer.subnetZone(scope, subnetId),
     );
@@ -113,12 +130,11 @@ function sourceOf(
   };
 }
 
-function checkFits(backup: Backup, type: HsmType, mode: HsmMode): void {
-  const fits = RESTORES_TO[`${backup.type} ${backup.mode}`];
-  if (!fits.includes(`${type} ${mode}`)) {
+function checkFits(backup: Backup, wanted: string, fits: readonly string[]): void {
+  if (!fits.includes(wanted)) {
     throw new Refused(
       'InvalidRequest',
-      `${backup.id} was taken from ${backup.type} in ${backup.mode} mode; it can become ${fits.join(' or ')}, not ${type} ${mode}.`,
+      `${backup.id} was taken from ${backup.type} in ${backup.mode} mode; it can become ${fits.join(' or ')}, not ${wanted}.`,
     );
   }
 }

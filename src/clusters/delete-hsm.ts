@@ -17,6 +17,7 @@ import { FOLLOWER_FROZEN, LEAVING_FROZEN } from './write-turn.ts';
 /** Something else decides about this cluster's HSMs just now. */
 const BUSY: readonly ClusterState[] = [
   'MODIFY_IN_PROGRESS',
+  'ROLLBACK_IN_PROGRESS',
   'INITIALIZE_IN_PROGRESS',
   'UPDATE_IN_PROGRESS',
 ];

@@ -11,6 +11,8 @@ import type { Quotas } from './quotas.ts';
 
 export interface ClusterDeps {
   readonly quotas: Quotas;
+  /** What AWS does not make any more, and a rehearsal may want. */
+  readonly legacy: { readonly hsm1: boolean };
   readonly catalog: Catalog;
   readonly fleet: Fleet;
   readonly backups: Backups;

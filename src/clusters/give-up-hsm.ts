@@ -23,6 +23,12 @@ export async function giveUpHsm(
     const cluster = ownCluster(reader, scope, clusterId);
     const found = reader.hsmsOf(cluster.id).find(({ id }) => id === hsmId);
     if (found === undefined) throw new Refused('NotFound', `${clusterId} has no HSM ${hsmId}.`);
+    if (cluster.state === 'MODIFY_IN_PROGRESS' || cluster.state === 'ROLLBACK_IN_PROGRESS') {
+      throw new Refused(
+        'WrongState',
+        `${clusterId} is ${cluster.state}; wait until that is done. Nothing was changed.`,
+      );
+    }
     if (found.state !== 'DEGRADED') {
       throw new Refused(
         'WrongState',

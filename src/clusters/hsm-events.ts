@@ -6,6 +6,7 @@ import { activated } from './activation.ts';
 import type { Cluster, Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 import { feedFollowers } from './feed.ts';
+import { keepFrozenWhileMoving } from './migrate-recover.ts';
 import { frozenState, holdsUnproven } from './proven.ts';
 import { keepFrozen } from './restore-recover.ts';
 import { moveCluster, moveHsm } from './rows.ts';
@@ -66,6 +67,7 @@ function isBack(
   }
   if (hsm.serial === undefined) return;
   keepFrozen(deps, hsm);
+  keepFrozenWhileMoving(deps, hsm);
   if (hsm.state === 'DELETE_IN_PROGRESS') {
     // Whatever it was told before: what is leaving takes no change.
     deps.background.run(`freeze ${hsm.id}`, () => deps.fleet.hsm(hsm.id).limit(LEAVING_FROZEN));

@@ -3,6 +3,7 @@ import { finishCreate } from './create.ts';
 import { finishCreateHsm } from './create-hsm.ts';
 import { finishDeleteHsm } from './delete-hsm.ts';
 import type { ClusterDeps } from './deps.ts';
+import { isMoving, recoverMigrations } from './migrate-recover.ts';
 import { recoverRestores } from './restore-recover.ts';
 import { moveCluster } from './rows.ts';
 
@@ -13,12 +14,15 @@ export function recoverClusters(deps: ClusterDeps): void {
       'INITIALIZE_IN_PROGRESS',
       'DELETE_IN_PROGRESS',
     ]),
-    // What a restore replaces, its own recovery looks after.
-    hsms: reader
-      .hsmsIn(['CREATE_IN_PROGRESS', 'DELETE_IN_PROGRESS'])
-      .filter((hsm) => reader.restoresUnderWay(hsm.clusterId).length === 0),
+    // What a restore or a move to another type replaces, its own recovery looks after.
+    hsms: reader.hsmsIn(['CREATE_IN_PROGRESS', 'DELETE_IN_PROGRESS']).filter((hsm) => {
+      const cluster = reader.cluster(hsm.clusterId);
+      if (cluster !== undefined && isMoving(cluster)) return false;
+      return reader.restoresUnderWay(hsm.clusterId).length === 0;
+    }),
   }));
   recoverRestores(deps);
+  recoverMigrations(deps);
   for (const cluster of clusters) {
     if (cluster.state === 'CREATE_IN_PROGRESS') finishCreate(deps, cluster);
     if (cluster.state === 'DELETE_IN_PROGRESS') moveCluster(deps, cluster.id, 'DELETED');

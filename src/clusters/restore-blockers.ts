@@ -4,7 +4,7 @@
  */
 import type { Backup } from '../backups/backup.ts';
 import type { Cluster, Hsm } from './cluster.ts';
-import { RESTORES_TO } from './create.ts';
+import { restoresTo } from './create.ts';
 import type { Restore } from './restore.ts';
 
 export type BlockerCode =
@@ -78,7 +78,7 @@ export function createHsmBlockers(facts: {
 
 /** Into a new cluster, by CreateCluster. */
 export function createClusterBlockers(backup: Backup, host: HostFacts): readonly Blocker[] {
-  const [fit] = RESTORES_TO[`${backup.type} ${backup.mode}`];
+  const [fit] = restoresTo(backup);
   return [
     ...hostBlockers(host),
     ...backupBlockers(backup, host),
@@ -149,7 +149,7 @@ function lineageBlockers(cluster: Cluster, backup: Backup): readonly Blocker[] {
 
 function typeBlockers(backup: Backup, { type, mode }: Cluster): readonly Blocker[] {
   const isSame = backup.type === type && backup.mode === mode;
-  const fits = RESTORES_TO[`${backup.type} ${backup.mode}`].includes(`${type} ${mode}`);
+  const fits = restoresTo(backup).includes(`${type} ${mode}`);
   return when(!isSame && !fits, 'TYPE_OR_MODE', () => {
     return `${backup.id} was taken from ${backup.type} in ${backup.mode} mode and does not go onto ${type} in ${mode} mode.`;
   });

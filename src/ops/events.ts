@@ -4,7 +4,12 @@
  */
 export type ServiceEvent =
   | { readonly kind: 'serviceStarted'; readonly port: number }
-  | { readonly kind: 'clusterState'; readonly clusterId: string; readonly state: string }
+  | {
+      readonly kind: 'clusterState';
+      readonly clusterId: string;
+      readonly state: string;
+      readonly why?: string;
+    }
   | {
       readonly kind: 'hsmState';
       readonly hsmId: string;

@@ -65,7 +65,7 @@ function inWords(event: ServiceEvent): string {
     case 'serviceStarted':
       return `listening on port ${event.port}`;
     case 'clusterState':
-      return `${event.clusterId} is ${event.state}`;
+      return `${event.clusterId} is ${event.state}${event.why === undefined ? '' : `: ${event.why}`}`;
     case 'hsmState':
       return `${event.hsmId} of ${event.clusterId} is ${event.state}${event.why === undefined ? '' : `: ${event.why}`}`;
     case 'backupStarted':

@@ -190,6 +190,7 @@ export function faces(calls: Call[], options: StandOptions = {}) {
     ),
     remove: record('remove', Promise.resolve(VIEW)),
     modifyRetention: record('modifyRetention', Promise.resolve(VIEW)),
+    migrate: record('migrate', Promise.resolve(VIEW)),
     createHsm: record('createHsm', Promise.resolve(HSM)),
     deleteHsm: record('deleteHsm', Promise.resolve(HSM.id)),
     giveUpHsm: record('giveUpHsm', Promise.resolve(HSM.id)),

@@ -473,6 +473,39 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
       });
     });
 
+    it('finds the clusters that move to another HSM type, or can go back, and keeps every part of it', () => {
+      const swap = { oldHsmId: hsmId(1), newHsmId: hsmId(2), backHsmId: hsmId(3) };
+      const way = {
+        from: 'hsm1.medium',
+        to: 'hsm2m.medium',
+        startedAt: at(1),
+        rollbackUntil: at(2),
+      } as const;
+      const done = { ...way, state: 'DONE', oldBackupId: backupId(1) } as const;
+      const preparing = {
+        ...way,
+        state: 'PREPARING',
+        undoes: done,
+        writer: swap,
+        followers: [swap],
+        migratedIds: [backupId(2)],
+        beforeId: backupId(3),
+      } as const;
+      const moving = [
+        sampleCluster(1, { state: 'ROLLBACK_IN_PROGRESS', migration: preparing }),
+        sampleCluster(2, { migration: done }),
+      ];
+      write((writer) => {
+        for (const cluster of [...moving, sampleCluster(3, { migration: done })]) {
+          writer.createCluster(cluster);
+        }
+        writer.createCluster(sampleCluster(4));
+        // Over and forgotten.
+        writer.putCluster(sampleCluster(3));
+      });
+      catalog.read((reader) => assert.deepEqual(reader.clustersMigrating(), moving));
+    });
+
     it('pages through backups like a filter and a sort would, for every filter', () => {
       const all = manyBackups();
       write((writer) => {

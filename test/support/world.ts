@@ -21,6 +21,7 @@ import type { ClusterDeps } from '../../src/clusters/deps.ts';
 import { feedFollowers } from '../../src/clusters/feed.ts';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import { recoverClusters } from '../../src/clusters/recover.ts';
+import type { CreateClusterRequest } from '../../src/clusters/requests.ts';
 import { createRestores, type Restores } from '../../src/clusters/restores.ts';
 import { Roots } from '../../src/host/roots.ts';
 import { Background } from '../../src/kernel/background.ts';
@@ -103,6 +104,8 @@ export class World implements AsyncDisposable {
   readonly #raw: ReadonlyMap<string, { readonly vault: Vault; readonly kms: Kms }>;
   /** Roomy, unless a test is about quotas: it sets them before the next call. */
   readonly quotas = { clusters: 1_000, hsms: 1_000 };
+  /** Clusters of type hsm1.medium are made only by tests that want one. */
+  readonly legacy = { hsm1: false };
   /** Takes effect with the next start. */
   profile: Profile = 'own';
   background!: Background;
@@ -189,7 +192,8 @@ export class World implements AsyncDisposable {
       retention: { thinning: true },
       profile: this.profile,
     });
-    this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas: this.quotas };
+    const { quotas, legacy } = this;
+    this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas, legacy };
     this.backups.onProven(({ clusterId }) => feedFollowers(this.deps, clusterId));
     this.clusters = createClusters(this.deps);
     this.restores = createRestores({
@@ -264,8 +268,10 @@ export class World implements AsyncDisposable {
   }
 
   /** An ACTIVE cluster with one HSM and its first proven backup. */
-  async activeCluster(): Promise<{ clusterId: ClusterId; hsmId: HsmId }> {
-    const { clusterId, hsmId } = await this.initializedCluster();
+  async activeCluster(
+    changes: Partial<CreateClusterRequest> = {},
+  ): Promise<{ clusterId: ClusterId; hsmId: HsmId }> {
+    const { clusterId, hsmId } = await this.initializedCluster(changes);
     await this.activate(hsmId);
     return { clusterId, hsmId };
   }
@@ -276,12 +282,15 @@ export class World implements AsyncDisposable {
   }
 
   /** One HSM, the customer's certificate installed, no password set. */
-  async initializedCluster(): Promise<{ clusterId: ClusterId; hsmId: HsmId }> {
+  async initializedCluster(
+    changes: Partial<CreateClusterRequest> = {},
+  ): Promise<{ clusterId: ClusterId; hsmId: HsmId }> {
     const { cluster } = await this.clusters.create(SCOPE, {
       hsmType: 'hsm2m.medium',
       subnetIds: ['subnet-00000001', 'subnet-00000002'],
       mode: 'NON_FIPS',
       tags: new Map(),
+      ...changes,
     });
     await this.background.idle();
     const hsm = await this.addHsm(cluster.id);
