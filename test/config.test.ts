@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 import { ConfigProblems, loadConfig, type Surroundings, settingNames } from '../src/config.ts';
@@ -123,6 +123,18 @@ test('loadConfig() takes web addresses without credentials for the heartbeat, an
       /http or https URL/,
     );
   }
+});
+
+test('the file that README shows is one that loadConfig() takes', async () => {
+  const readme = await readFile(join(import.meta.dirname, '../README.md'), 'utf8');
+  const shown = /```toml\n([\s\S]*?)```/.exec(readme)?.[1];
+  assert.ok(shown !== undefined);
+  await withFile(shown, (path) => {
+    assert.deepEqual(
+      problemsOf(() => loadConfig({}, AROUND, path)),
+      [],
+    );
+  });
 });
 
 test('loadConfig() names the line of a file that is no TOML', () =>
