@@ -143,7 +143,7 @@ async function createUser(rig: Rig): Promise<void> {
   const hsm = rig.writer(id);
   if (hsm === undefined) throw new Impossible('nobody takes writes');
   rig.users += 1;
-  const username = `user-${rig.users}`;
+  const username = `user_${rig.users}`;
   await world.asAdmin(hsm.id, (call) =>
     call('user-create', { username, role: 'crypto-user', password: PASSWORD }),
   );

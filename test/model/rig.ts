@@ -46,6 +46,7 @@ export class Rig {
   async pass(ms: number): Promise<void> {
     const until = this.world.clock.now() + ms;
     while (this.world.clock.now() < until) {
+      if (this.#isDead()) throw new Error('the process has died, and time waits for the next one');
       const now = this.world.clock.now();
       const next = Math.min(until, ...this.#dues().map((due) => Math.max(due, now + TICK_MS)));
       this.clusterDays += (this.#live().length * (next - now)) / DAY_MS;
@@ -106,6 +107,11 @@ export class Rig {
     return this.world.catalog
       .read((reader) => reader.hsmsOf(clusterId))
       .find((hsm) => hsm.takesWrites && hsm.state === 'ACTIVE');
+  }
+
+  #isDead(): boolean {
+    const { dieAt, seen } = this.world.faults;
+    return dieAt !== undefined && seen.length > dieAt;
   }
 
   #live(): readonly Cluster[] {
