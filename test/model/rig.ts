@@ -77,7 +77,8 @@ export class Rig {
     const snapshot = await this.snapshot();
     const faults = [...broken(snapshot, this.#before), ...(await this.#lostChanges())];
     this.#before = snapshot;
-    assert.deepEqual(faults, [], `after:\n${this.log.slice(-12).join('\n')}`);
+    const told = this.world.events.slice(-8).map((event) => JSON.stringify(event));
+    assert.deepEqual(faults, [], ['after:', ...this.log.slice(-12), ...told].join('\n'));
   }
 
   async snapshot(): Promise<Snapshot> {
