@@ -194,9 +194,6 @@ export function retentionFactsOf(row: Row): RetentionFacts {
     ...(row['expires_at'] === null
       ? {}
       : { ownRetention: { days: row['retention_days'], expiresAt: row['expires_at'] } }),
-    ...(row['drilled_at'] === null
-      ? {}
-      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
     ...optional('policy', row['policy']),
     ...(row['copied_at'] === null
       ? {}
@@ -216,6 +213,9 @@ export function retentionFactsOf(row: Row): RetentionFacts {
 export function backupOf(row: Row): Backup {
   const backup = {
     ...retentionFactsOf(row),
+    ...(row['drilled_at'] === null
+      ? {}
+      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
     account: row['account'],
     region: row['region'],
     clusterId: row['cluster_id'],

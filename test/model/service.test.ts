@@ -34,7 +34,6 @@ for (const seed of SEEDS) {
     try {
       while (rig.clusterDays < WANTED_DAYS / SEEDS.length) {
         const action = pickAction(rig);
-        if (process.env['KEYARK_MODEL_TRACE'] !== undefined) console.log(action.name);
         if (rig.luck.share() < CRASH_SHARE) {
           crashes += 1;
           await crashDuring(rig, action);
@@ -42,7 +41,6 @@ for (const seed of SEEDS) {
           rig.log.push(`${action.name}: ${await outcomeOf(rig, action)}`);
           await world.background.idle();
         }
-        if (process.env['KEYARK_MODEL_TRACE'] !== undefined) console.log(`${rig.clusterDays.toFixed(1)} ${process.cpuUsage().user / 1e6} ${rig.log.at(-1)}`);
         await rig.rest();
         await rig.check();
       }
