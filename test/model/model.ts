@@ -149,15 +149,16 @@ const isProtected = (backup: Backup, now: number): boolean =>
 const ownReady = (backups: readonly Backup[], of: Backup): readonly Backup[] =>
   backups.filter((each) => each.state === 'READY' && !each.copy && each.clusterId === of.clusterId);
 
-/** What was READY at the last look and has been taken for this reason since, as it was then. */
+/** What was READY at the last look and has been taken for this reason since, with the protection it has now. */
 function taken(
   backups: readonly Backup[],
   before: Snapshot | undefined,
   kind: 'retention' | 'thinned',
 ): readonly Backup[] {
-  const now = new Map(backups.map((backup) => [backup.id, backup]));
-  return (before?.backups ?? []).filter((was) => {
-    const is = now.get(was.id);
-    return was.state === 'READY' && is?.state === 'PENDING_DELETION' && is.removal.kind === kind;
-  });
+  const wasReady = new Set(
+    (before?.backups ?? []).filter(({ state }) => state === 'READY').map(({ id }) => id),
+  );
+  return backups.filter(
+    (is) => is.state === 'PENDING_DELETION' && is.removal.kind === kind && wasReady.has(is.id),
+  );
 }
