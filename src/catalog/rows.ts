@@ -243,6 +243,9 @@ export function backupSummaryOf(row: Row): BackupSummary {
 export function backupOf(row: Row): Backup {
   const backup = {
     ...retentionFactsOf(row),
+    ...(row['drilled_at'] === null
+      ? {}
+      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
     account: row['account'],
     region: row['region'],
     clusterId: row['cluster_id'],
