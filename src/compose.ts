@@ -147,6 +147,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     random,
     home: { account: owner, region: config.regions[0] ?? '' },
     settings: config.audit,
+    trustedNow: () => watch.trustedNow(),
   });
   acts = serviceActs(trail, whereIn(catalog));
 

@@ -31,6 +31,8 @@ export interface TrailParts {
   /** Whose trail holds what belongs to no account: the service's own, in its first region. */
   readonly home: { readonly account: string; readonly region: string };
   readonly settings: TrailSettings;
+  /** By what time old files may go; undefined while nobody trusts the clock. */
+  readonly trustedNow: () => EpochMs | undefined;
 }
 
 export interface TrailSettings {
@@ -208,9 +210,12 @@ export class Trail {
    * The file that is written stays.
    */
   async removeOld(): Promise<void> {
-    const { files, clock, settings } = this.#parts;
+    const { files, settings } = this.#parts;
+    const now = this.#parts.trustedNow();
+    // A clock that stepped forward would take records that nobody has read yet.
+    if (now === undefined) return;
     const names = files.names();
-    const limit = clock.now() - settings.keepMs;
+    const limit = now - settings.keepMs;
     let gone: { names: string[]; through: Head } | undefined;
     for (const [i, name] of names.entries()) {
       const next = names[i + 1];

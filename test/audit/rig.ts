@@ -69,6 +69,7 @@ export class Rig implements AsyncDisposable {
   readonly folder: string;
   readonly clock = new FakeClock();
   kept: Head | undefined;
+  isClockTrusted = true;
   settings: TrailSettings = { fileBytes: 1e8, keepMs: 400 * 86_400_000 };
 
   private constructor(folder: string) {
@@ -91,7 +92,15 @@ export class Rig implements AsyncDisposable {
       },
     };
     const { clock, settings } = this;
-    return Trail.open({ files, heads, clock, random: systemRandom, home: HOME, settings });
+    return Trail.open({
+      files,
+      heads,
+      clock,
+      random: systemRandom,
+      home: HOME,
+      settings,
+      trustedNow: () => (this.isClockTrusted ? clock.now() : undefined),
+    });
   }
 
   call(changes: Partial<Call> = {}): Call {

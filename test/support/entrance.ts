@@ -57,6 +57,7 @@ export async function entrance(given: {
     random: systemRandom,
     home: { account: owner, region },
     settings: { fileBytes: 1e8, keepMs: 1e12 },
+    trustedNow: () => clock.now(),
   });
   return {
     parts: {
