@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { PolicyProblems } from '../../src/access/policy.ts';
-import { mayUseShared, parseResourcePolicy } from '../../src/access/shared.ts';
+import type { ConditionContext } from '../../src/access/context.ts';
+import { judgeResource } from '../../src/access/evaluate.ts';
+import { readResourcePolicy } from '../../src/access/shared.ts';
 
 const ARN = 'arn:aws:cloudhsm:us-east-1:000000008228:backup/backup-keyark2ab3cd4ef5';
 const OTHER = 'arn:aws:cloudhsm:us-east-1:000000008228:backup/backup-keyark5fe4dc3ba2';
@@ -21,7 +22,21 @@ function document(changes: Readonly<Record<string, unknown>> = {}): string {
   return JSON.stringify({ Version: '2012-10-17', Statement: [statement] });
 }
 
-describe('mayUseShared()', () => {
+/** As `authorize` asks: without a policy, and with one that cannot be read, the answer is no. */
+function mayUseShared(
+  text: string | undefined,
+  who: typeof FRIEND,
+  action: string,
+  resource: string,
+  context: ConditionContext = new Map(),
+): boolean {
+  const policy = readResourcePolicy(text);
+  return (
+    policy !== undefined && judgeResource(policy, { action, resource, context }, who) === 'allow'
+  );
+}
+
+describe('a backup’s resource policy', () => {
   it('opens a backup to the account, its root or the one principal that is named', () => {
     for (const named of [
       FRIEND.account,
@@ -75,31 +90,5 @@ describe('mayUseShared()', () => {
         new Map([['aws:sourceip', address]]),
       );
     assert.deepEqual([from('10.1.2.3'), from('192.0.2.1')], [true, false]);
-  });
-});
-
-describe('parseResourcePolicy()', () => {
-  it('takes what AWS documents', () => {
-    assert.equal(parseResourcePolicy(document(), ARN).statements.length, 1);
-  });
-
-  it('names every problem at once', () => {
-    const text = document({
-      Action: ['cloudhsm:DeleteBackup'],
-      Resource: OTHER,
-      Principal: { AWS: 'somebody' },
-    });
-    assert.throws(
-      () => parseResourcePolicy(text, ARN),
-      (cause) => cause instanceof PolicyProblems && /somebody/.test(cause.message),
-    );
-    assert.throws(
-      () => parseResourcePolicy(document({ Action: 'cloudhsm:*', Resource: OTHER }), ARN),
-      (cause) => cause instanceof PolicyProblems && cause.problems.length === 2,
-    );
-    assert.throws(
-      () => parseResourcePolicy(document({ Principal: undefined }), ARN),
-      PolicyProblems,
-    );
   });
 });
