@@ -5,8 +5,8 @@ import { Keeper } from '../../src/backups/keeper.ts';
 import { DEFAULT_SCHEDULE, type SchedulePolicy } from '../../src/backups/schedule.ts';
 import { Watch } from '../../src/backups/watch.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/kernel/clock.ts';
-import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { at } from '../support/catalog-samples.ts';
+import { causesOf, change, tickAfter } from '../support/keeping.ts';
 import { CALLER, SCOPE, World } from '../support/world.ts';
 
 function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keeper {
@@ -14,30 +14,6 @@ function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keep
   const idle = { onIdle: () => {}, onMinute: () => {} };
   return new Keeper({ catalog, backups, clock, background, policy, ...idle });
 }
-
-async function tickAfter(world: World, keeper: Keeper, ms: number): Promise<void> {
-  world.clock.advance(ms);
-  keeper.tick();
-  await world.background.idle();
-}
-
-/** A new user in the HSM; the keeper hears of it. */
-async function change(world: World, keeper: Keeper, hsmId: HsmId, username: string): Promise<void> {
-  await world.asAdmin(hsmId, (call) =>
-    call('user-create', { username, role: 'crypto-user', password: 'some-password-1' }),
-  );
-  await world.settle(hsmId);
-  for (const { clusterId, generation } of world.changes.splice(0)) {
-    keeper.noteChange(clusterId, generation);
-  }
-}
-
-const causesOf = (world: World, clusterId: ClusterId) =>
-  world
-    .allBackups()
-    .filter((backup) => backup.clusterId === clusterId)
-    .map(({ cause }) => cause)
-    .sort();
 
 test('a change that waits is backed up after a restart too, at its own time', async () => {
   await using world = await World.open();

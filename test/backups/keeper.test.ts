@@ -5,6 +5,7 @@ import { DEFAULT_SCHEDULE, type SchedulePolicy } from '../../src/backups/schedul
 import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/kernel/clock.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
+import { causesOf, change, tickAfter } from '../support/keeping.ts';
 import { ADMIN_PASSWORD, CALLER, SCOPE, World } from '../support/world.ts';
 
 function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keeper {
@@ -19,29 +20,6 @@ function keeperOf(world: World, policy: SchedulePolicy = DEFAULT_SCHEDULE): Keep
   });
   return keeper;
 }
-
-async function tickAfter(world: World, keeper: Keeper, ms: number): Promise<void> {
-  world.clock.advance(ms);
-  keeper.tick();
-  await world.background.idle();
-}
-
-async function change(world: World, keeper: Keeper, hsmId: HsmId, name: string): Promise<void> {
-  await world.asAdmin(hsmId, (call) =>
-    call('user-create', { username: name, role: 'crypto-user', password: 'some-password-1' }),
-  );
-  await world.settle(hsmId);
-  for (const { clusterId, generation } of world.changes.splice(0)) {
-    keeper.noteChange(clusterId, generation);
-  }
-}
-
-const causesOf = (world: World, clusterId: ClusterId) =>
-  world
-    .allBackups()
-    .filter((backup) => backup.clusterId === clusterId)
-    .map(({ cause }) => cause)
-    .sort();
 
 test('a change of users is in a proven backup seconds after it, once', async () => {
   await using world = await World.open();

@@ -1,8 +1,6 @@
 /** Moves to another HSM type and back: what stays, what is refused meanwhile, and that nothing is lost. */
 import assert from 'node:assert/strict';
-import { duplexPair } from 'node:stream';
 import { test } from 'node:test';
-import { connect } from 'node:tls';
 import { renderCluster } from '../../src/api/render.ts';
 import { createClusters } from '../../src/clusters/clusters.ts';
 import { restoresTo } from '../../src/clusters/create.ts';
@@ -14,7 +12,6 @@ import type { HsmMode, HsmType } from '../../src/hsm/protocol.ts';
 import { Refused } from '../../src/kernel/errors.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import type { JsonObject } from '../../src/kernel/types.ts';
-import { WirePeer } from '../../src/kernel/wire.ts';
 import {
   at,
   backupId,
@@ -23,7 +20,8 @@ import {
   sampleCluster,
   sampleHsm,
 } from '../support/catalog-samples.ts';
-import { ADMIN_PASSWORD, SCOPE, World } from '../support/world.ts';
+import { listing as wholeListing } from '../support/listing.ts';
+import { SCOPE, World } from '../support/world.ts';
 
 const HSM1 = { hsmType: 'hsm1.medium', mode: 'FIPS' } as const;
 const app = { username: 'app', role: 'crypto-user', password: 'some-password-1' };
@@ -52,24 +50,10 @@ async function addUser(world: World, hsmId: HsmId, username: string): Promise<vo
   await world.settle(hsmId);
 }
 
-/** Everything inside, line by line, but for what the type fixes. */
+/** Everything inside, but for what the type fixes. */
 async function listing(world: World, hsmId: HsmId): Promise<readonly string[]> {
-  const [inside, outside] = duplexPair();
-  world.fleet.inside(hsmId).adopt(inside, 'officers');
-  const line = connect({ socket: outside, minVersion: 'TLSv1.3', rejectUnauthorized: false });
-  const peer = new WirePeer(line, new Map());
-  try {
-    await peer.call('login', { username: 'admin', role: 'admin', password: ADMIN_PASSWORD });
-    let text = '';
-    for await (const chunk of (await peer.call('compare', {})).body) text += Buffer.from(chunk);
-    const isOfType = /^{"kind":"(partition"|policy","name":"max-)/;
-    return text
-      .trimEnd()
-      .split('\n')
-      .filter((line) => !isOfType.test(line));
-  } finally {
-    peer.close();
-  }
+  const isOfType = /^{"kind":"(partition"|policy","name":"max-)/;
+  return (await wholeListing(world, hsmId)).filter((line) => !isOfType.test(line));
 }
 
 const hsmsOf = (world: World, id: ClusterId) => world.catalog.read((reader) => reader.hsmsOf(id));

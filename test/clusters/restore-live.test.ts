@@ -1,8 +1,6 @@
 /** Restores into a live cluster: what comes back, what goes, how it is undone, and that nothing is lost. */
 import assert from 'node:assert/strict';
-import { duplexPair } from 'node:stream';
 import { test } from 'node:test';
-import { connect } from 'node:tls';
 import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
 import type { Restore } from '../../src/clusters/restore.ts';
 import { retryRestores } from '../../src/clusters/restore-recover.ts';
@@ -11,7 +9,7 @@ import { SCHEMA } from '../../src/hsm/backup/records.ts';
 import { HOUR_MS } from '../../src/kernel/clock.ts';
 import type { BackupId, ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import type { JsonObject } from '../../src/kernel/types.ts';
-import { WirePeer } from '../../src/kernel/wire.ts';
+import { listing } from '../support/listing.ts';
 import { CALLER, SCOPE, UNDO_MS, World } from '../support/world.ts';
 
 const PASSWORD = 'some-password-1';
@@ -20,23 +18,6 @@ const app = { username: 'app', role: 'crypto-user', password: PASSWORD };
 async function addUser(world: World, hsmId: HsmId, username: string): Promise<void> {
   await world.asAdmin(hsmId, (call) => call('user-create', { ...app, username }));
   await world.settle(hsmId);
-}
-
-/** Everything inside, line by line, but for what a new incarnation changes by design. */
-async function listing(world: World, hsmId: HsmId): Promise<readonly string[]> {
-  const [inside, outside] = duplexPair();
-  world.fleet.inside(hsmId).adopt(inside, 'officers');
-  const line = connect({ socket: outside, minVersion: 'TLSv1.3', rejectUnauthorized: false });
-  const peer = new WirePeer(line, new Map());
-  try {
-    const admin = { username: 'admin', role: 'admin', password: 'planted-admin-password' };
-    await peer.call('login', admin);
-    let text = '';
-    for await (const chunk of (await peer.call('compare', {})).body) text += Buffer.from(chunk);
-    return text.trimEnd().split('\n');
-  } finally {
-    peer.close();
-  }
 }
 
 const writer = (world: World, clusterId: ClusterId) => {
