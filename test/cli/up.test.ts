@@ -123,7 +123,7 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
   assert.match(await on('status', '--check'), /^good: /);
   assert.match(
     await on('forecast'),
-    /cluster-keyark\S+\n.* scheduled backup .*24 hours[\s\S]* drill +backup-/,
+    /cluster-keyark\S+\n[\s\S]* scheduled backup .*24 hours[\s\S]* drill +backup-/,
   );
   await on('key', 'generate', 'late', '--type', 'ec-p256');
   const waited = JSON.parse(await on('backup', 'wait', '--contains-change', '--json')) as {
