@@ -5,9 +5,10 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rename, unlink, writeFile } from 'node:fs/promises';
+import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { composeService, type Service, type ServiceConfig } from './compose.ts';
+import type { Service, ServiceConfig } from './compose.ts';
 import { ConfigProblems } from './config.ts';
 import { openDataFolder } from './data-folder.ts';
 import { startLocalFleet } from './fleet/local.ts';
@@ -56,11 +57,17 @@ export async function runServe(config: ServeConfig): Promise<number> {
   const log = createLog({ clock, ...config.log, write: (line) => void process.stderr.write(line) });
   await forgetEnvironment(data.path);
   for (const name of ['catalog', 'access', 'audit', 'vault', 'kms']) data.folder(name);
-  await using fleet = await startLocalFleet({
+  const starting = startLocalFleet({
     data: data.path,
     clock: systemClock,
     ...(isRoot() && controlPlane === undefined ? { user: ONE_USER } : {}),
   });
+  // Most of the program, loaded while the host starts.
+  const loading = import('./compose.ts');
+  await using fleet = await starting;
+  const { composeService } = await loading;
+  // All that it needs is loaded; the user it becomes may not write what the next start reads.
+  flushCompileCache();
   if (controlPlane !== undefined) becomeUser(controlPlane);
 
   await using service = await composeService(config, {

@@ -10,7 +10,7 @@ import { type Endpoint, environmentFile, findEndpoint } from '../../src/cli/envi
 import { systemClock } from '../../src/kernel/clock.ts';
 import type { JsonObject } from '../../src/kernel/types.ts';
 
-const PROGRAM = join(import.meta.dirname, '..', '..', 'bin', 'keyark.ts');
+const PROGRAM = join(import.meta.dirname, '..', '..', 'bin', 'keyark');
 const START_MS = 30_000;
 const STOP_MS = 20_000;
 const LOOK_EVERY_MS = 2;
@@ -57,14 +57,11 @@ export async function startService(
   await rm(environmentFile(data), { force: true });
   const startedAt = performance.now();
   const settings = ['--port', '0', '--log-format', 'json', '--backup-on-change', 'false', ...more];
-  const child = spawn(
-    process.execPath,
-    [...nodeFlags, PROGRAM, 'serve', '--data', data, ...settings],
-    {
-      // The last channel carries nothing; its end tells the service that this process is gone.
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    },
-  );
+  const child = spawn(PROGRAM, ['serve', '--data', data, ...settings], {
+    env: { ...process.env, NODE_OPTIONS: nodeFlags.join(' ') },
+    // The last channel carries nothing; its end tells the service that this process is gone.
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const log = new Log(child);
   try {

@@ -7,67 +7,48 @@ import { ConfigProblems } from '../config.ts';
 import { systemClock } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import { systemRandom } from '../kernel/random.ts';
-import { addAccount } from './commands/account.ts';
-import { addAudit } from './commands/audit.ts';
-import { addAws } from './commands/aws.ts';
-import { addBackup } from './commands/backup.ts';
-import { addBackupCopy } from './commands/backup-copy.ts';
-import { addClock } from './commands/clock.ts';
-import { addCluster } from './commands/cluster.ts';
-import { addConfig } from './commands/config.ts';
-import { addCopyRule } from './commands/copy-rule.ts';
-import { addCredential } from './commands/credential.ts';
-import { addDemo } from './commands/demo.ts';
-import { addEnv } from './commands/env.ts';
-import { addForecast } from './commands/forecast.ts';
-import { addHold } from './commands/hold.ts';
-import { addHost } from './commands/host.ts';
-import { addHsmInfo } from './commands/hsm-info.ts';
-import { addIam } from './commands/iam.ts';
-import { addKey } from './commands/key.ts';
-import { addPolicy } from './commands/policy.ts';
-import { addRestore } from './commands/restore.ts';
-import { addServe } from './commands/serve.ts';
-import { addShare } from './commands/share.ts';
-import { addStatus } from './commands/status.ts';
-import { addStop } from './commands/stop.ts';
-import { addUnlock } from './commands/unlock.ts';
-import { addUp } from './commands/up.ts';
-import { addUser } from './commands/user.ts';
 import type { Context } from './context.ts';
 import { CommandFailed, EXIT, EXIT_MEANINGS } from './exit-codes.ts';
 import { createPrinter } from './print.ts';
 
-/** In the order of `keyark --help`: start, look, work, keep house. */
-const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
-  addUp,
-  addServe,
-  addStop,
-  addStatus,
-  addForecast,
-  addDemo,
-  addEnv,
-  addAws,
-  addCluster,
-  addBackup,
-  addRestore,
-  addBackupCopy,
-  addCopyRule,
-  addShare,
-  addHold,
-  addUser,
-  addKey,
-  addPolicy,
-  addHsmInfo,
-  addAccount,
-  addIam,
-  addCredential,
-  addAudit,
-  addUnlock,
-  addHost,
-  addClock,
-  addConfig,
-];
+/** Adds commands to the program. */
+type Add = (program: Command, context: Context) => void;
+
+/**
+ * First words and whose they are, in the order of `keyark --help`: start, look, work, keep house. Only what was
+ * asked for is loaded, because loading all takes longer than most commands do.
+ */
+const COMMANDS: Readonly<Record<string, () => Promise<readonly Add[]>>> = {
+  up: async () => [(await import('./commands/up.ts')).addUp],
+  serve: async () => [(await import('./commands/serve.ts')).addServe],
+  stop: async () => [(await import('./commands/stop.ts')).addStop],
+  status: async () => [(await import('./commands/status.ts')).addStatus],
+  forecast: async () => [(await import('./commands/forecast.ts')).addForecast],
+  demo: async () => [(await import('./commands/demo.ts')).addDemo],
+  env: async () => [(await import('./commands/env.ts')).addEnv],
+  aws: async () => [(await import('./commands/aws.ts')).addAws],
+  cluster: async () => [(await import('./commands/cluster.ts')).addCluster],
+  backup: async () => [
+    (await import('./commands/backup.ts')).addBackup,
+    (await import('./commands/backup-copy.ts')).addBackupCopy,
+  ],
+  restore: async () => [(await import('./commands/restore.ts')).addRestore],
+  'copy-rule': async () => [(await import('./commands/copy-rule.ts')).addCopyRule],
+  share: async () => [(await import('./commands/share.ts')).addShare],
+  hold: async () => [(await import('./commands/hold.ts')).addHold],
+  user: async () => [(await import('./commands/user.ts')).addUser],
+  key: async () => [(await import('./commands/key.ts')).addKey],
+  policy: async () => [(await import('./commands/policy.ts')).addPolicy],
+  'hsm-info': async () => [(await import('./commands/hsm-info.ts')).addHsmInfo],
+  account: async () => [(await import('./commands/account.ts')).addAccount],
+  iam: async () => [(await import('./commands/iam.ts')).addIam],
+  credential: async () => [(await import('./commands/credential.ts')).addCredential],
+  audit: async () => [(await import('./commands/audit.ts')).addAudit],
+  unlock: async () => [(await import('./commands/unlock.ts')).addUnlock],
+  host: async () => [(await import('./commands/host.ts')).addHost],
+  clock: async () => [(await import('./commands/clock.ts')).addClock],
+  config: async () => [(await import('./commands/config.ts')).addConfig],
+};
 
 /** @returns the exit code; never throws for what a person can do something about. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -89,14 +70,21 @@ export async function main(args: readonly string[]): Promise<number> {
   };
   process.stdout.on('error', endOfPipe);
   try {
-    await programOf(context).parseAsync([...args], { from: 'user' });
+    await runProgram(args, context);
     return code;
   } catch (cause) {
     return failureCode(cause, context);
   }
 }
 
-export function programOf(context: Context): Command {
+/** @throws CommandFailed, CommanderError, and whatever a command does. */
+export async function runProgram(args: readonly string[], context: Context): Promise<void> {
+  const program = await programOf(context, args[0]);
+  await program.parseAsync([...args], { from: 'user' });
+}
+
+/** @param word the command that is wanted, which alone is loaded; all of them if there is none of that name. */
+export async function programOf(context: Context, word = ''): Promise<Command> {
   const program = new Command('keyark')
     .description('Your own HSM cluster, with backups that were restored before they count.')
     .version(versionText(), '-V, --version')
@@ -108,7 +96,10 @@ export function programOf(context: Context): Command {
       '\nExamples:\n  keyark up                  a running cluster with a proven backup\n  keyark status              what would be survived today\n  keyark help exit-codes     what exit codes mean',
     );
   program.helpCommand(false);
-  for (const add of COMMANDS) add(program, context);
+  const wanted = Object.hasOwn(COMMANDS, word) ? [COMMANDS[word]] : Object.values(COMMANDS);
+  for (const load of wanted) {
+    for (const add of (await load?.()) ?? []) add(program, context);
+  }
   addHelp(program, context);
   return program;
 }

@@ -82,11 +82,9 @@ function start({ data, user }: { data: string; user: string | undefined }): Chil
   });
 }
 
-/** What a host needs to know of its surroundings: where a systemd credential lies, nothing else. */
+/** What a host needs to know of its surroundings: where a systemd credential and compiled code lie, nothing else. */
 function environment(): NodeJS.ProcessEnv {
-  const { CREDENTIALS_DIRECTORY, PATH } = process.env;
-  return {
-    ...(CREDENTIALS_DIRECTORY === undefined ? {} : { CREDENTIALS_DIRECTORY }),
-    ...(PATH === undefined ? {} : { PATH }),
-  };
+  const names = ['CREDENTIALS_DIRECTORY', 'NODE_COMPILE_CACHE', 'PATH'];
+  const given = names.map((name) => [name, process.env[name]] as const);
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }

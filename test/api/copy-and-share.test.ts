@@ -7,10 +7,7 @@ import { AccessKey } from '../../src/access/accounts.ts';
 import { type Api, createApi } from '../../src/api/server.ts';
 import { createRuleBook } from '../../src/backups/rule-book.ts';
 import { createSharing } from '../../src/backups/sharing.ts';
-import type { Context } from '../../src/cli/context.ts';
-import { CommandFailed, EXIT } from '../../src/cli/exit-codes.ts';
-import { programOf } from '../../src/cli/main.ts';
-import { tableLines } from '../../src/cli/print.ts';
+import { EXIT } from '../../src/cli/exit-codes.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import type { BackupId } from '../../src/kernel/ids.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
@@ -20,6 +17,7 @@ import { Rehearsal } from '../../src/ops/rehearsal.ts';
 import { createStatus } from '../../src/ops/status.ts';
 import { createTimeFacts } from '../../src/ops/time-facts.ts';
 import { type Entrance, entrance } from '../support/entrance.ts';
+import { inProcess } from '../support/in-process-command.ts';
 import { REGIONS, SCOPE, World } from '../support/world.ts';
 import { call } from './stand.ts';
 
@@ -32,36 +30,6 @@ const keyOf = (account: string, accessKeyId: string): AccessKey =>
   });
 const OWNER = keyOf(SCOPE.account, 'KEYARKAAAAAAAAAAAAAA');
 const CONSUMER = keyOf('000000000002', 'KEYARKBBBBBBBBBBBBBB');
-
-/** A command of `keyark` in this process: what it prints, and its exit code. */
-async function command(
-  args: readonly string[],
-): Promise<{ code: number; stdout: string; stderr: string }> {
-  const [out, err]: [string[], string[]] = [[], []];
-  const context: Context = {
-    print: {
-      line: (text = '') => void out.push(text),
-      table: (head, rows) => void out.push(...tableLines(head, rows)),
-      json: (value) => void out.push(JSON.stringify(value)),
-      note: (text) => void err.push(text),
-      progress: () => {},
-      endProgress: () => {},
-    },
-    clock: systemClock,
-    random: systemRandom,
-    around: { isRoot: false, home: '/nowhere', cwd: '/nowhere', env: {}, isTerminal: false },
-    endWith: () => {},
-  };
-  let code: number = EXIT.OK;
-  try {
-    await programOf(context).parseAsync([...args], { from: 'user' });
-  } catch (cause) {
-    if (!(cause instanceof CommandFailed)) throw cause;
-    code = cause.exitCode;
-    err.push(cause.message);
-  }
-  return { code, stdout: out.join('\n'), stderr: err.join('\n') };
-}
 
 describe('copies and shares over the API and the command line', () => {
   let world: World;
@@ -154,7 +122,7 @@ describe('copies and shares over the API and the command line', () => {
     return { ...reply.json, status: reply.status };
   };
   const run = (who: 'owner' | 'consumer', ...args: string[]) =>
-    command([...args, '--data', join(world.folder, who)]);
+    inProcess([...args, '--data', join(world.folder, who)]);
   const runJson = async (who: 'owner' | 'consumer', ...args: string[]): Promise<JsonObject> => {
     const { code, stdout, stderr } = await run(who, ...args, '--json');
     assert.equal(code, EXIT.OK, stderr);

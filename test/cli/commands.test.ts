@@ -37,21 +37,21 @@ function helpOf(command: Command): string {
   return text;
 }
 
-test('every command says in its help what it does and shows an example', () => {
-  const without = leaves(programOf(CONTEXT))
+test('every command says in its help what it does and shows an example', async () => {
+  const without = leaves(await programOf(CONTEXT))
     .filter(([path, command]) => {
       const help = helpOf(command);
       return command.description() === '' || !help.includes(`keyark ${path}`.trim());
     })
     .map(([path]) => path);
   assert.deepEqual(without, []);
-  for (const [path, command] of leaves(programOf(CONTEXT))) {
+  for (const [path, command] of leaves(await programOf(CONTEXT))) {
     assert.match(helpOf(command), /\nExamples?:\n/, path);
   }
 });
 
-test('no command takes a password, a PIN or a passphrase as an argument or an option', () => {
-  const flags = leaves(programOf(CONTEXT)).flatMap(([path, command]) =>
+test('no command takes a password, a PIN or a passphrase as an argument or an option', async () => {
+  const flags = leaves(await programOf(CONTEXT)).flatMap(([path, command]) =>
     command.options.map((option) => ({ path, flags: option.flags })),
   );
   const wrong = flags.filter(

@@ -165,6 +165,15 @@ describe('the control plane’s user', { skip }, () => {
         ]),
         ['EACCES', 'EACCES', 'EPERM', 'EACCES', 'EACCES'],
       );
+      const compiled = join(import.meta.dirname, '..', '..', 'dist', 'compiled');
+      assert.deepEqual(
+        await attempt(controlPlaneUser(), [
+          ['write', join(compiled, 'x')],
+          ['rename', compiled],
+        ]),
+        ['EACCES', 'EACCES'],
+        'what root runs at the next start',
+      );
       const { code, stderr } = await up.end();
       assert.equal(code, 0, stderr);
     }

@@ -1,7 +1,7 @@
 /** A command of `keyark` in this process: what it prints, how it ends. For commands that only talk to a service. */
 
 import { CommandFailed } from '../../src/cli/exit-codes.ts';
-import { programOf } from '../../src/cli/main.ts';
+import { runProgram } from '../../src/cli/main.ts';
 import { type Printer, tableLines } from '../../src/cli/print.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { systemRandom } from '../../src/kernel/random.ts';
@@ -27,7 +27,7 @@ export async function inProcess(
   const around = { isRoot: false, home: '/nowhere', cwd: '/nowhere', env, isTerminal: false };
   const context = { print, clock: systemClock, random: systemRandom, around, endWith };
   try {
-    await programOf(context).parseAsync([...args], { from: 'user' });
+    await runProgram(args, context);
   } catch (cause) {
     if (!(cause instanceof CommandFailed)) throw cause;
     err.push(cause.message);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const ROOT = join(import.meta.dirname, '..', '..');
+const KEYARK = join(import.meta.dirname, '..', '..', 'bin', 'keyark');
 const START_MS = 30_000;
 const STOP_MS = 20_000;
 
@@ -41,8 +41,8 @@ export async function startService(
   { through = [], cwd = process.cwd() }: StartOptions = {},
 ): Promise<RunningService> {
   await rm(join(data, 'env'), { force: true });
-  const serve = [join(ROOT, 'bin', 'keyark.ts'), 'serve', '--data', data, '--port', '0', ...args];
-  const [command = process.execPath, ...rest] = [...through, process.execPath, ...serve];
+  const serve = ['serve', '--data', data, '--port', '0', ...args];
+  const [command = KEYARK, ...rest] = [...through, KEYARK, ...serve];
   const child = spawn(command, rest, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (text: Buffer) => {

@@ -1,7 +1,6 @@
 /** `keyark serve`: the bare service in the foreground. */
 import type { Command } from 'commander';
 import { settingNames } from '../../config.ts';
-import { runServe } from '../../serve.ts';
 import { type Context, configToStart, withRehearsal, withSettings } from '../context.ts';
 
 export function addServe(program: Command, context: Context): void {
@@ -16,6 +15,8 @@ export function addServe(program: Command, context: Context): void {
   withSettings(withRehearsal(command), names).action(async () => {
     const { config, isRehearsal } = configToStart(context, command);
     stopWithParent();
+    // The service is most of the program: other commands need not wait for it to load.
+    const { runServe } = await import('../../serve.ts');
     context.endWith(await runServe({ ...config, isRehearsal }));
   });
 }
