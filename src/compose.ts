@@ -39,7 +39,7 @@ import { Background } from './kernel/background.ts';
 import { type Clock, SECOND_MS, type Uptime } from './kernel/clock.ts';
 import { Refused } from './kernel/errors.ts';
 import { MovableClock } from './kernel/movable-clock.ts';
-import type { Random } from './kernel/random.ts';
+import { pooledRandom, type Random } from './kernel/random.ts';
 import { Serial } from './kernel/serial.ts';
 import { LocalKms } from './kms/local.ts';
 import { ClockWatch } from './ops/clock-watch.ts';
@@ -105,6 +105,8 @@ export interface Service extends AsyncDisposable {
 
 export async function composeService(config: ServiceConfig, parts: ServiceParts): Promise<Service> {
   const { folder, fleet, clock, machine, random } = parts;
+  /** For what requests and records are called by. */
+  const names = pooledRandom(random);
   // The trail joins as soon as it is open; until then log and metrics alone hear.
   let acts: Events | undefined;
   const events = new Metrics({
@@ -144,7 +146,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     files: trailFiles,
     heads: catalogHeads(catalog),
     clock,
-    random,
+    random: names,
     home: { account: owner, region: config.regions[0] ?? '' },
     settings: config.audit,
     trustedNow: () => watch.trustedNow(),
@@ -255,7 +257,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     events,
     // Clients sign by real clocks, also on a rehearsal.
     clock: machine.clock,
-    random,
+    random: names,
     once: new Once(catalog, clock),
     throttle: new Throttle(config.rates, clock),
     regions,

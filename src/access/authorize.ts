@@ -80,32 +80,31 @@ function refusalOf(caller: SignedCaller, wish: Wish, grounds: Grounds): string |
   return `because no identity-based policy allows the ${action} action`;
 }
 
+/** By names in small letters, as conditions look them up. */
 function contextOf(caller: SignedCaller, wish: Wish, grounds: Grounds): ConditionContext {
   const { key } = caller;
   const isRoot = key.user === undefined;
   const entries: readonly (readonly [string, ConditionValue | undefined])[] = [
-    ['aws:PrincipalAccount', caller.account],
-    ['aws:PrincipalArn', caller.principal],
-    ['aws:PrincipalType', isRoot ? 'Account' : 'User'],
+    ['aws:principalaccount', caller.account],
+    ['aws:principalarn', caller.principal],
+    ['aws:principaltype', isRoot ? 'Account' : 'User'],
     ['aws:userid', isRoot ? caller.account : key.user],
     ['aws:username', key.user],
-    ['aws:RequestedRegion', caller.region],
-    ['aws:ResourceAccount', wish.resource === '*' ? undefined : accountIn(wish.resource)],
-    ['aws:SourceIp', caller.sourceAddress],
-    ['aws:UserAgent', caller.userAgent],
-    ['aws:SecureTransport', String(caller.isSecure)],
-    ['aws:CurrentTime', isoTime(grounds.now)],
-    ['aws:EpochTime', String(Math.floor(grounds.now / 1000))],
-    ['aws:TokenIssueTime', key.session && isoTime(key.session.issuedAt)],
-    ['aws:TagKeys', grounds.tagKeys],
+    ['aws:requestedregion', caller.region],
+    ['aws:resourceaccount', wish.resource === '*' ? undefined : accountIn(wish.resource)],
+    ['aws:sourceip', caller.sourceAddress],
+    ['aws:useragent', caller.userAgent],
+    ['aws:securetransport', String(caller.isSecure)],
+    ['aws:currenttime', isoTime(grounds.now)],
+    ['aws:epochtime', String(Math.floor(grounds.now / 1000))],
+    ['aws:tokenissuetime', key.session && isoTime(key.session.issuedAt)],
+    ['aws:tagkeys', grounds.tagKeys],
     ...tagEntries('aws:RequestTag/', grounds.requestTags ?? new Map()),
     ...tagEntries('aws:ResourceTag/', wish.resourceTags ?? new Map()),
   ];
-  return new Map(
-    entries.flatMap(([name, value]) =>
-      value === undefined ? [] : [[name.toLowerCase(), value] as const],
-    ),
-  );
+  const context = new Map<string, ConditionValue>();
+  for (const [name, value] of entries) if (value !== undefined) context.set(name, value);
+  return context;
 }
 
 /** `arn:aws:cloudhsm:REGION:ACCOUNT:…`. */

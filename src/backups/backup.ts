@@ -120,8 +120,20 @@ export type Backup = BackupBase &
   );
 
 export type BackupState = Backup['state'];
-/** What a list shows of a backup: no archive and no proof, which are most of its row. */
-export type BackupSummary = BackupBase & {
+/** What a list shows of a backup. */
+export type BackupSummary = Pick<
+  BackupBase,
+  | 'id'
+  | 'account'
+  | 'region'
+  | 'clusterId'
+  | 'type'
+  | 'mode'
+  | 'createdAt'
+  | 'neverExpires'
+  | 'tags'
+  | 'copy'
+> & {
   readonly state: BackupState;
   readonly purgeAt?: EpochMs;
 };

@@ -10,7 +10,6 @@ import { createHash } from 'node:crypto';
 import type { SQLInputValue } from 'node:sqlite';
 import { assert, Refused } from '../kernel/errors.ts';
 import type { Page, PageRequest } from './catalog.ts';
-import type { Row } from './rows.ts';
 
 /** One filter: the column is one of the values. */
 export interface Filter {
@@ -28,8 +27,8 @@ export interface PagePlan {
   /** Checked row by row. */
   readonly residual: readonly Filter[];
   readonly isAscending: boolean;
-  /** Of `table`; absent: all of them. `id` and `created_at` have to be among them. */
-  readonly columns?: string;
+  /** Of `table`; absent: all of them. */
+  readonly columns?: readonly string[];
 }
 
 export interface Query {
@@ -44,7 +43,7 @@ const MAX_PAGE = 1_000;
 const MAX_TOKEN_LENGTH = 256;
 
 /** Runs the plan from where the token ends. @throws Refused `InvalidRequest`. */
-export function readPage<T>(
+export function readPage<Row, T extends Position>(
   plan: PagePlan,
   page: PageRequest,
   all: (query: Query) => readonly Row[],
@@ -70,11 +69,12 @@ export function readPage<T>(
   }
   const rows = all(pageQuery(plan, after, page.limit + 1));
   const items = rows.slice(0, page.limit).map(decode);
-  const last = rows[page.limit - 1];
+  const last = items.at(-1);
   if (rows.length <= page.limit || last === undefined) return { items };
-  return { items, nextToken: renderToken(positionOf(last), digest) };
+  return { items, nextToken: renderToken(last, digest) };
 }
 
+/** What pages are ordered by. */
 interface Position {
   readonly createdAt: number;
   readonly id: string;
@@ -125,11 +125,8 @@ function pageQuery(plan: PagePlan, after: Position | undefined, limit: number): 
 }
 
 /** With the table's name before each, because positions have columns of the same names. */
-const columnsOf = ({ table, columns = '*' }: PagePlan): string =>
-  columns
-    .split(', ')
-    .map((column) => `${table}.${column}`)
-    .join(', ');
+const columnsOf = ({ table, columns = ['*'] }: PagePlan): string =>
+  columns.map((column) => `${table}.${column}`).join(', ');
 
 /** Every way to choose one value of each filter. */
 function combinations(filters: readonly Filter[]): readonly (readonly SQLInputValue[])[] {
@@ -151,10 +148,6 @@ function planDigest(plan: PagePlan): string {
   // What is shown of a row does not decide where a page ends.
   const { columns: _shown, ...walked } = plan;
   return createHash('sha256').update(JSON.stringify(walked)).digest('base64url').slice(0, 16);
-}
-
-function positionOf(row: Row): Position {
-  return { createdAt: Number(row['created_at']), id: String(row['id']) };
 }
 
 function renderToken({ createdAt, id }: Position, digest: string): string {

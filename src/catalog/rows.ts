@@ -17,6 +17,8 @@ import type { Cluster, ClusterCertificates, Hsm } from '../clusters/cluster.ts';
 import type { Migration } from '../clusters/migration.ts';
 
 export type Row = Record<string, SQLOutputValue>;
+/** In the order of the columns that were asked for. */
+export type RowList = readonly SQLOutputValue[];
 export type Values = Record<string, string | number | null>;
 
 export function clusterValues(cluster: Cluster): Values {
@@ -172,6 +174,14 @@ export function backupValues(backup: Backup): Values {
   };
 }
 
+/** What `copyOf` reads. */
+const COPY_COLUMNS = [
+  'copied_at',
+  'source_region',
+  'source_backup_id',
+  'source_cluster_id',
+] as const;
+
 /** What `retentionFactsOf` reads. */
 export const RETENTION_COLUMNS = [
   'id',
@@ -183,10 +193,7 @@ export const RETENTION_COLUMNS = [
   'retention_days',
   'expires_at',
   'policy',
-  'copied_at',
-  'source_region',
-  'source_backup_id',
-  'source_cluster_id',
+  ...COPY_COLUMNS,
 ].join(', ');
 
 export function retentionFactsOf(row: Row): RetentionFacts {
@@ -202,39 +209,57 @@ export function retentionFactsOf(row: Row): RetentionFacts {
       ? {}
       : { ownRetention: { days: row['retention_days'], expiresAt: row['expires_at'] } }),
     ...optional('policy', row['policy']),
-    ...(row['copied_at'] === null
-      ? {}
-      : {
-          copy: {
-            copiedAt: row['copied_at'],
-            sourceRegion: row['source_region'],
-            sourceBackup: row['source_backup_id'],
-            sourceCluster: row['source_cluster_id'],
-          },
-        }),
+    ...(row['copied_at'] === null ? {} : { copy: copyOf(row) }),
   };
   // The columns are strict and checked, and were filled from a Backup by `backupValues`.
   return facts as RetentionFacts;
 }
 
-/** What `backupSummaryOf` reads. */
-export const SUMMARY_COLUMNS = [
-  RETENTION_COLUMNS,
-  'drilled_at, drill_failure, account, region, cluster_id, type, mode, tags, state, purge_at',
-].join(', ');
+/** Where a copy comes from. */
+function copyOf(row: Row) {
+  return {
+    copiedAt: row['copied_at'],
+    sourceRegion: row['source_region'],
+    sourceBackup: row['source_backup_id'],
+    sourceCluster: row['source_cluster_id'],
+  };
+}
 
-export function backupSummaryOf(row: Row): BackupSummary {
+/** What `backupSummaryOf` reads, in this order. */
+export const SUMMARY_COLUMNS = [
+  'id',
+  'account',
+  'region',
+  'cluster_id',
+  'state',
+  'type',
+  'mode',
+  'created_at',
+  'never_expires',
+  'purge_at',
+  'tags',
+  ...COPY_COLUMNS,
+] as const;
+
+export function backupSummaryOf(row: RowList): BackupSummary {
+  const [purgeAt, copiedAt] = [row[9] ?? null, row[11] ?? null];
   const summary = {
-    ...retentionFactsOf(row),
-    account: row['account'],
-    region: row['region'],
-    clusterId: row['cluster_id'],
-    type: row['type'],
-    mode: row['mode'],
-    tags: mapOf(row['tags']),
-    ...drillOf(row),
-    state: row['state'],
-    ...optional('purgeAt', row['purge_at']),
+    id: row[0],
+    account: row[1],
+    region: row[2],
+    clusterId: row[3],
+    state: row[4],
+    type: row[5],
+    mode: row[6],
+    createdAt: row[7],
+    neverExpires: row[8] === 1,
+    tags: mapOf(row[10]),
+    ...(purgeAt === null ? undefined : { purgeAt }),
+    ...(copiedAt === null
+      ? undefined
+      : {
+          copy: { copiedAt, sourceRegion: row[12], sourceBackup: row[13], sourceCluster: row[14] },
+        }),
   };
   // The columns are strict and checked, and were filled from a Backup by `backupValues`.
   return summary as BackupSummary;
@@ -243,9 +268,6 @@ export function backupSummaryOf(row: Row): BackupSummary {
 export function backupOf(row: Row): Backup {
   const backup = {
     ...retentionFactsOf(row),
-    ...(row['drilled_at'] === null
-      ? {}
-      : { drill: { at: row['drilled_at'], ...optional('failure', row['drill_failure']) } }),
     account: row['account'],
     region: row['region'],
     clusterId: row['cluster_id'],
@@ -292,7 +314,11 @@ function mapText(map: ReadonlyMap<string, string>): string {
   return JSON.stringify([...map]);
 }
 
+/** Most have no tags. */
+const EMPTY: ReadonlyMap<string, string> = new Map();
+
 function mapOf(text: SQLOutputValue | undefined): ReadonlyMap<string, string> {
+  if (text === '[]') return EMPTY;
   // Written by `mapText`.
   return new Map(JSON.parse(String(text)) as [string, string][]);
 }

@@ -45,6 +45,7 @@ import {
   hsmValues,
   RETENTION_COLUMNS,
   type Row,
+  type RowList,
   retentionFactsOf,
   SUMMARY_COLUMNS,
   type Values,
@@ -93,11 +94,17 @@ class SqliteCatalog implements Catalog {
   readonly #db: DatabaseSync;
   readonly #reader: Reader;
   readonly #writer: Writer;
+  readonly #begin: StatementSync;
+  readonly #beginImmediate: StatementSync;
+  readonly #commit: StatementSync;
   #under: 'nothing' | 'read' | 'transaction' = 'nothing';
 
   constructor(db: DatabaseSync) {
     const statements = new Statements(db);
     this.#db = db;
+    this.#begin = db.prepare('begin');
+    this.#beginImmediate = db.prepare('begin immediate');
+    this.#commit = db.prepare('commit');
     this.#reader = new Reader(statements);
     this.#writer = new Writer(statements, () => this.#under === 'transaction');
   }
@@ -105,26 +112,26 @@ class SqliteCatalog implements Catalog {
   read<T>(fn: (reader: CatalogReader) => T): T {
     // Within a read or a transaction there is a consistent view already.
     if (this.#under !== 'nothing') return fn(this.#reader);
-    return this.#within('read', 'begin', () => fn(this.#reader));
+    return this.#within('read', this.#begin, () => fn(this.#reader));
   }
 
   transact<T>(fn: (writer: CatalogWriter) => T): T {
     assert(this.#under === 'nothing', 'a transaction was started within another or within a read');
-    return this.#within('transaction', 'begin immediate', () => fn(this.#writer));
+    return this.#within('transaction', this.#beginImmediate, () => fn(this.#writer));
   }
 
   [Symbol.dispose](): void {
     translating('closing the catalog', () => this.#db.close());
   }
 
-  #within<T>(what: 'read' | 'transaction', begin: string, fn: () => T): T {
+  #within<T>(what: 'read' | 'transaction', begin: StatementSync, fn: () => T): T {
     return translating('the catalog', () => {
-      this.#db.exec(begin);
+      begin.run();
       this.#under = what;
       try {
         const result = fn();
         assert(!isPromise(result), 'a catalog callback must not be asynchronous');
-        this.#db.exec('commit');
+        this.#commit.run();
         return result;
       } catch (cause) {
         // SQLite rolls back by itself after some failures; a second time would be an error.
@@ -154,14 +161,25 @@ class Statements {
     return this.#prepared(sql).all(...params);
   }
 
+  /** Rows as lists, in the order of their columns: a third faster than as objects. */
+  lists({ sql, params }: Query): readonly RowList[] {
+    // What `setReturnArrays` makes of the rows, which the types do not know.
+    return this.#prepared(sql, 'lists').all(...params) as unknown as RowList[];
+  }
+
   run(sql: string, ...params: SQLInputValue[]): void {
     this.#prepared(sql).run(...params);
   }
 
-  #prepared(sql: string): StatementSync {
-    const statement = this.#byText.get(sql) ?? this.#db.prepare(sql);
-    this.#byText.delete(sql);
-    this.#byText.set(sql, statement);
+  #prepared(sql: string, rows: 'objects' | 'lists' = 'objects'): StatementSync {
+    const key = `${rows} ${sql}`;
+    let statement = this.#byText.get(key);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      statement.setReturnArrays(rows === 'lists');
+    }
+    this.#byText.delete(key);
+    this.#byText.set(key, statement);
     const [oldest] = this.#byText.keys();
     if (this.#byText.size > MAX_STATEMENTS && oldest !== undefined) this.#byText.delete(oldest);
     return statement;
@@ -239,7 +257,7 @@ class Reader implements CatalogReader {
 
   backupSummaries(scope: Scope, query: BackupQuery, page: PageRequest): Page<BackupSummary> {
     const plan = { ...backupPlan(scope, query), columns: SUMMARY_COLUMNS };
-    return readPage(plan, page, (q) => this.statements.all(q), backupSummaryOf);
+    return readPage(plan, page, (q) => this.statements.lists(q), backupSummaryOf);
   }
 
   backupsIn(states: readonly BackupState[]): readonly Backup[] {
