@@ -7,6 +7,7 @@ import type { Scope } from '../catalog/catalog.ts';
 import type { Hello } from '../hsm/protocol.ts';
 import { Refused } from '../kernel/errors.ts';
 import { newHsmId } from '../kernel/ids.ts';
+import { WAITS_FOR_ROOTS } from '../kernel/roots-locked.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Cluster, ClusterCertificates, Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
@@ -96,7 +97,14 @@ function checkRoom(cluster: Cluster, live: readonly Hsm[]): void {
 /** Also called for rows that a dead process left behind: `obtain` finds what there is already. */
 export function finishCreateHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
   return deps.turns.run(hsm.clusterId, async () => {
+    // Who had the turn before may have finished it.
+    if (deps.catalog.read((reader) => reader.hsm(hsm.id))?.state !== 'CREATE_IN_PROGRESS') return;
     try {
+      if ((await deps.fleet.status()).areRootsLocked) {
+        // Goes on once they are unlocked: `locked-roots.ts`.
+        moveHsm(deps, hsm.id, 'CREATE_IN_PROGRESS', { why: WAITS_FOR_ROOTS });
+        return;
+      }
       await feedNewHsm(deps, hsm);
     } catch (cause) {
       moveHsm(deps, hsm.id, 'DEGRADED', {

@@ -21,6 +21,8 @@ const BUSY: readonly ClusterState[] = [
   'INITIALIZE_IN_PROGRESS',
   'UPDATE_IN_PROGRESS',
 ];
+const NOTHING: Held = { kind: 'nothing' };
+
 export async function deleteHsm(
   deps: ClusterDeps,
   scope: Scope,
@@ -61,20 +63,28 @@ export function finishDeleteHsm(deps: ClusterDeps, before: Hsm): Promise<void> {
     const hsm = deps.catalog.read((reader) => reader.hsm(before.id));
     // Who had the turn before may have finished it.
     if (hsm?.state !== 'DELETE_IN_PROGRESS') return;
+    let kept: Held;
     try {
-      await keepState(deps, hsm);
+      kept = await keepState(deps, hsm);
     } catch (cause) {
       await stay(deps, before, cause);
       return;
     }
-    await discardHsm(deps, hsm);
+    await discardHsm(deps, hsm, kept);
   });
 }
 
-/** Removes for good what was kept, or given up, before. Half-way is no state to serve from. */
-export async function discardHsm(deps: ClusterDeps, { id, clusterId }: Hsm): Promise<void> {
+/**
+ * Removes for good what was kept, or given up, before. Half-way is no state to serve from.
+ * @param held what may go; an HSM that was started again since, and took a change, refuses and is backed up anew.
+ */
+export async function discardHsm(
+  deps: ClusterDeps,
+  { id, clusterId }: Hsm,
+  held: Held = NOTHING,
+): Promise<void> {
   try {
-    await deps.fleet.discard(id);
+    await deps.fleet.discard(id, held.kind === 'state' ? held.digest.stateDigest : undefined);
   } catch (cause) {
     // It is finished by `retryDeletions`.
     moveHsm(deps, id, 'DELETE_IN_PROGRESS', { why: `Not removed yet: ${messageOf(cause)}` });
@@ -95,12 +105,12 @@ export function retryDeletions(deps: ClusterDeps): void {
 }
 
 /**
- * Resolves when nothing would be lost: the host has no such HSM any more (removed already, which only ever
- * happens after this), or the very state it holds is in a proven backup and it takes no change.
+ * @returns what may go when nothing would be lost: the host has no such HSM any more (removed already, which only
+ * ever happens after this), or the very state it holds is in a proven backup and it takes no change.
  */
-async function keepState(deps: ClusterDeps, hsm: Hsm): Promise<void> {
+async function keepState(deps: ClusterDeps, hsm: Hsm): Promise<Held> {
   const known = await deps.fleet.list();
-  if (!known.some(({ hsmId }) => hsmId === hsm.id)) return;
+  if (!known.some(({ hsmId }) => hsmId === hsm.id)) return NOTHING;
   const { cluster, writer } = deps.catalog.read((reader) => ({
     cluster: reader.cluster(hsm.clusterId),
     writer: reader
@@ -108,15 +118,17 @@ async function keepState(deps: ClusterDeps, hsm: Hsm): Promise<void> {
       .find(({ id, state, takesWrites }) => takesWrites && (id === hsm.id || state === 'ACTIVE')),
   }));
   // One that was certified only has nothing that a customer could miss: the next one makes a new CSR.
-  if (cluster?.state === 'UNINITIALIZED') return;
-  if ((await leavingState(deps, hsm)).kind === 'nothing') return;
+  if (cluster?.state === 'UNINITIALIZED') return NOTHING;
+  if ((await leavingState(deps, hsm)).kind === 'nothing') return NOTHING;
   if (writer !== undefined) {
     const backup = await deps.backups.take(hsm.clusterId, 'before-delete-hsm', { source: writer });
     mustBeProven(hsm, await leavingState(deps, hsm));
     if (hsm.takesWrites) await handOver(deps, hsm, backup);
   }
   // Once more and last of all: what it says now is what goes.
-  mustBeProven(hsm, await leavingState(deps, hsm));
+  const held = await leavingState(deps, hsm);
+  mustBeProven(hsm, held);
+  return held;
 }
 
 async function leavingState(deps: ClusterDeps, hsm: Hsm): Promise<Held> {

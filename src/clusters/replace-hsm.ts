@@ -101,7 +101,7 @@ export async function retire(deps: ClusterDeps, id: HsmId): Promise<void> {
         });
         return;
       }
-      await deps.fleet.discard(id);
+      await deps.fleet.discard(id, held.kind === 'state' ? held.digest.stateDigest : undefined);
     }
     moveHsm(deps, id, 'DELETED', { takesWrites: false });
   } catch (cause) {

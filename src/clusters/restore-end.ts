@@ -6,11 +6,14 @@ import type { ReadyBackup } from '../backups/backup.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import type { ClusterId, HsmId, RestoreId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
+import type { Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 import { feedInTurn } from './feed.ts';
+import { frozenState } from './proven.ts';
 import type { Restore, RestoreIn } from './restore.ts';
 import { messageOf, moveHsm } from './rows.ts';
 import { moved } from './states.ts';
+import { LEAVING_FROZEN } from './write-turn.ts';
 
 /** What StateMessage holds. */
 const MESSAGE_LENGTH = 300;
@@ -62,13 +65,13 @@ async function retire(
   if (row?.state !== 'DELETE_IN_PROGRESS') return;
   const known = await deps.fleet.list();
   if (known.some(({ hsmId }) => hsmId === oldHsmId)) {
-    const why = await heldBack(deps, oldHsmId, safety);
+    const why = await heldBack(deps, row, safety);
     if (why !== undefined) {
       moveHsm(deps, oldHsmId, 'DEGRADED', { why: `${id} replaced it. ${why}`, takesWrites: false });
       return;
     }
     try {
-      await deps.fleet.discard(oldHsmId);
+      await deps.fleet.discard(oldHsmId, safety?.archive.seal.statement.stateDigest);
     } catch (cause) {
       // Nobody waits for it: `retryDeletions` goes on with what says why it is still there.
       moveHsm(deps, oldHsmId, 'DELETE_IN_PROGRESS', {
@@ -83,14 +86,15 @@ async function retire(
 /** Why the old HSM may hold something that no proven backup has; undefined when it does not. */
 async function heldBack(
   deps: ClusterDeps,
-  hsmId: HsmId,
+  hsm: Hsm,
   safety: ReadyBackup | undefined,
 ): Promise<string | undefined> {
   const giveUp = 'Deleting it gives that up.';
   try {
-    const { stateDigest, generation } = await deps.fleet.hsm(hsmId).digest();
-    if (stateDigest === safety?.archive.seal.statement.stateDigest) return undefined;
-    return `It holds changes up to generation ${generation} that the backup before the switch does not have. ${giveUp}`;
+    const held = await frozenState(deps, hsm, LEAVING_FROZEN);
+    if (held.kind === 'nothing') return undefined;
+    if (held.digest.stateDigest === safety?.archive.seal.statement.stateDigest) return undefined;
+    return `It holds changes up to generation ${held.digest.generation} that the backup before the switch does not have. ${giveUp}`;
   } catch (cause) {
     // The host is away: whoever comes back later asks again.
     if (cause instanceof Failed && cause.code === 'HOST_GONE') throw cause;

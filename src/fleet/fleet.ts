@@ -100,8 +100,12 @@ export interface Fleet {
   hsm(hsmId: HsmId): HsmHandle;
   /** Which HSMs the host knows. */
   list(): Promise<readonly { hsmId: HsmId; isRunning: boolean }[]>;
-  /** Zeroises and removes for good; what is not there is done already. */
-  discard(hsmId: HsmId): Promise<void>;
+  /**
+   * Zeroises and removes for good; what is not there is done already.
+   * @param holding digest of the state that may go, which the HSM itself compares.
+   * @throws Refused `WrongState` when it holds another one by now: then it goes on as it was.
+   */
+  discard(hsmId: HsmId, holding?: string): Promise<void>;
   /** `maker` and `owner` name other sets of roots than the default, for rehearsing refusals. */
   drill(roots?: { maker?: string; owner?: string }): Promise<DrillHsm>;
   /** Leads the cluster's doors to this HSM, until the host starts anew. */

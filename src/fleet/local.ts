@@ -109,8 +109,8 @@ export class LocalFleet implements Fleet, AsyncDisposable {
     return hsms as unknown as readonly { hsmId: HsmId; isRunning: boolean }[];
   }
 
-  async discard(hsmId: HsmId): Promise<void> {
-    await this.ask('discard', { hsmId });
+  async discard(hsmId: HsmId, holding?: string): Promise<void> {
+    await this.ask('discard', { hsmId, ...(holding === undefined ? {} : { holding }) });
     this.#up.delete(hsmId);
   }
 

@@ -58,7 +58,7 @@ export function channelHandlers(host: Host): ReadonlyMap<string, WireHandler> {
       },
     ],
     ['list', async () => ({ result: { hsms: host.list() } })],
-    ['discard', async ({ params }) => done(host.discard(hsmIdIn(params)))],
+    ['discard', async ({ params }) => done(host.discard(hsmIdIn(params), holding(params)))],
     ['drill', async ({ params }) => ({ result: await host.drill(drillRoots(params)) })],
     ['drill-end', async ({ params }) => done(host.endDrill(text(params, 'drillId')))],
     ['limit', async ({ params }) => done(limit(host, params))],
@@ -160,6 +160,9 @@ export function text(params: JsonObject, name: string): string {
   if (typeof value !== 'string') throw new Refused('InvalidRequest', `"${name}" must be a text`);
   return value;
 }
+
+const holding = (params: JsonObject): string | undefined =>
+  params['holding'] === undefined ? undefined : text(params, 'holding');
 
 function object(value: JsonValue | undefined): JsonObject {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

@@ -126,13 +126,18 @@ export class Host {
     ];
   }
 
-  /** Zeroises and removes for good; what is not there is done already. */
-  discard(hsmId: HsmId): Promise<void> {
+  /**
+   * Zeroises and removes for good; what is not there is done already.
+   * @param holding digest of the state that may go. @throws Refused `WrongState` when it holds another one by now.
+   */
+  discard(hsmId: HsmId, holding?: string): Promise<void> {
     return this.#one.run(hsmId, async () => {
       const waiting = this.#waiting.findIndex((meta) => meta.hsmId === hsmId);
       const kept = this.#kept.get(hsmId);
       const meta = kept?.meta ?? this.#waiting[waiting];
       if (meta === undefined) return;
+      // First of all, and by itself: from the next line on the removal goes on whatever it holds.
+      if (holding !== undefined) await this.#zeroiseHolding(kept, holding);
       await this.#inventory.write({ ...meta, state: 'discarding' });
       if (waiting >= 0) this.#waiting.splice(waiting, 1);
       if (kept !== undefined) await this.#zeroise(kept);
@@ -350,6 +355,12 @@ export class Host {
     return sisters
       .map(({ watch }) => watch.current)
       .find((hsm) => hsm !== undefined && hsm.hello.lifecycle !== 'ERROR');
+  }
+
+  async #zeroiseHolding(kept: Kept | undefined, holding: string): Promise<void> {
+    if (kept === undefined) throw rootsLocked();
+    const { line } = await kept.watch.process();
+    await line.call('zeroise', { isFinal: true, holding });
   }
 
   async #zeroise({ meta, watch }: Kept): Promise<void> {

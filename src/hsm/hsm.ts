@@ -30,7 +30,7 @@ import { Drill } from './drill.ts';
 import { type DurableStore, wipeDisk } from './durable-store.ts';
 import { contentsOf } from './hello.ts';
 import { enrolled, installed, manufactured, newPartition, requestDevice } from './identity.ts';
-import { checkAllowed, lifecycleOf, type Mood } from './lifecycle.ts';
+import { ALLOWED_IN, checkAllowed, lifecycleOf, type Mood } from './lifecycle.ts';
 import { SHAPES } from './messages.ts';
 import { parseParams } from './params.ts';
 import { Planner } from './planner.ts';
@@ -63,6 +63,9 @@ export interface HsmOptions {
 }
 
 const MAX_HASHES_WAITING = 64;
+
+/** Where somebody could miss something; in error nobody can tell. */
+const HOLDS_STATE: ReadonlySet<Lifecycle> = new Set([...ALLOWED_IN.digest, 'ERROR']);
 
 export class Hsm {
   readonly #options: HsmOptions;
@@ -377,8 +380,9 @@ export class Hsm {
     return { result: {} };
   }
 
-  async #zeroise({ isFinal }: Params<'zeroise'>): Promise<Answer<'zeroise'>> {
+  async #zeroise({ isFinal, holding }: Params<'zeroise'>): Promise<Answer<'zeroise'>> {
     return await this.#inTurn('zeroise', async () => {
+      if (holding !== undefined) await this.#mustHold(holding);
       this.#archive.endLife();
       this.#drill.forget();
       this.#planner.forget();
@@ -387,6 +391,30 @@ export class Hsm {
       else await this.#erase();
       return { result: this.#hello() };
     });
+  }
+
+  /** Takes no change from the look on; when it holds something else it goes on as before. */
+  async #mustHold(stateDigest: string): Promise<void> {
+    // Nothing of a customer's is there, perhaps because it has gone already.
+    if (!HOLDS_STATE.has(this.#hello().lifecycle)) return;
+    const frozenBefore = this.#frozenBecause;
+    this.#frozenBecause = 'This HSM is being removed.';
+    try {
+      if (this.#errorReason !== null) {
+        throw new Refused('WrongState', 'An HSM in error cannot tell what it holds.');
+      }
+      await this.#parts().officers.changesDone();
+      const { result } = await this.#digest();
+      if (result.stateDigest !== stateDigest) {
+        throw new Refused(
+          'WrongState',
+          `It holds changes up to generation ${result.generation}, not the state that was to be destroyed; nothing was.`,
+        );
+      }
+    } catch (cause) {
+      this.#frozenBecause = frozenBefore;
+      throw cause;
+    }
   }
 
   async #erase(): Promise<void> {

@@ -114,5 +114,5 @@ export const SHAPES = {
   digest: {},
   'keys-newer-than': { generation: whole(0, Number.MAX_SAFE_INTEGER) },
   limit: { frozenBecause: orNull(textUpTo(MAX_SENTENCE_CHARACTERS)) },
-  zeroise: { isFinal: flagParam },
+  zeroise: { isFinal: flagParam, holding: optional(text) },
 } as const satisfies Record<HsmCall, Parameters<typeof parseParams>[1]>;

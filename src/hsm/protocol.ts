@@ -311,8 +311,11 @@ export interface HsmCalls {
   };
   /** Freezes (with a sentence for callers) or thaws changes of shared state. */
   limit: { params: { frozenBecause: string | null }; result: Record<string, never> };
-  /** Destroys everything but the device's identity; → BLANK. `isFinal` destroys that too; → FACTORY. */
-  zeroise: { params: { isFinal: boolean }; result: Hello };
+  /**
+   * Destroys everything but the device's identity; → BLANK. `isFinal` destroys that too; → FACTORY. With the
+   * digest of a state only if it holds just that one: nothing that came in between is lost.
+   */
+  zeroise: { params: { isFinal: boolean; holding?: string }; result: Hello };
 }
 export type HsmCall = keyof HsmCalls;
 

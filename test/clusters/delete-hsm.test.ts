@@ -1,6 +1,7 @@
 /** DeleteHsm never destroys what was acknowledged: neither a change made meanwhile nor one that only that HSM has. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import { FOLLOWER_FROZEN } from '../../src/clusters/write-turn.ts';
 import { Refused } from '../../src/kernel/errors.ts';
@@ -122,6 +123,32 @@ test('an HSM that took a change after it was sealed is not discarded', async () 
   assert.match(stateMessage, /Not deleted.*no proven backup/);
   assert.deepEqual(await usersOf(world, hsmId), ['admin', 'late']);
   await addUser(world, hsmId, 'later');
+});
+
+test('an HSM that is started again in the last moment keeps what it took then, and goes with the next backup', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const { discard } = world.fleet;
+  let discards = 0;
+  Object.assign(world.fleet, {
+    discard: async (...args: Parameters<typeof discard>) => {
+      discards += 1;
+      if (discards === 1) {
+        await world.fleet.hsm(hsmId).limit(null);
+        await world.asAdmin(hsmId, (call) => call('user-create', user('late')));
+      }
+      await discard.call(world.fleet, ...args);
+    },
+  });
+  await deleteHsm(world, clusterId, hsmId);
+  const { state, stateMessage = '' } = world.hsm(hsmId);
+  assert.equal(state, 'DELETE_IN_PROGRESS');
+  assert.match(stateMessage, /Not removed yet: It holds changes up to generation/);
+  retryDeletions(world.deps);
+  await world.background.idle();
+  assert.equal(world.hsm(hsmId).state, 'DELETED');
+  const restored = await world.addHsm(clusterId);
+  assert.deepEqual(await usersOf(world, restored.id), ['admin', 'late']);
 });
 
 test('a deletion that a dead process left is finished after the restart, with what came in between', async () => {

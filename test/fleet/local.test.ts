@@ -189,7 +189,9 @@ describe('a local fleet', () => {
       }
       await assert.rejects(fleet.drill({ maker: 'nobody' }), isRefused('NotFound'));
 
-      await fleet.discard(hsmId);
+      await assert.rejects(fleet.discard(hsmId, 'another'), isRefused('WrongState'));
+      assert.equal((await fleet.list()).length, 1);
+      await fleet.discard(hsmId, (await hsm.digest()).stateDigest);
       await fleet.discard(hsmId);
       assert.deepEqual(await fleet.list(), []);
       assert.deepEqual(await readdir(join(temp.path, 'host', 'hsms')), []);

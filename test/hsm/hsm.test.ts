@@ -258,6 +258,26 @@ test('zeroise() leaves a blank device that can be certified again, or a factory-
   assert.deepEqual(unit.broken, []);
 });
 
+test('zeroise() of one state leaves another one as it is, and goes on taking changes', async () => {
+  const factory = new Factory();
+  const unit = await factory.initialized();
+  const before = await unit.call('digest', {});
+  await activate(factory, unit);
+  const holding = before.stateDigest;
+  await assert.rejects(unit.call('zeroise', { isFinal: true, holding }), refused('WrongState'));
+  const peer = officer(unit, factory.customer.certificate);
+  await peer.call('login', { username: 'admin', role: 'admin', password: 'first-admin-password' });
+  await peer.call('user-create', {
+    username: 'late',
+    role: 'crypto-user',
+    password: USER_PASSWORD,
+  });
+  const { stateDigest } = await unit.call('digest', {});
+  const gone = await unit.call('zeroise', { isFinal: true, holding: stateDigest });
+  assert.equal(gone.lifecycle, 'FACTORY');
+  assert.equal((await unit.call('zeroise', { isFinal: true, holding })).lifecycle, 'FACTORY');
+});
+
 test('zeroise() ends a seal that is under way', async () => {
   const factory = new Factory();
   const unit = await factory.initialized();

@@ -60,10 +60,13 @@ export class InProcessFleet implements Fleet {
     this.#listeners.push(listener);
   }
 
+  /** As after a start with sealed roots. */
+  areRootsLocked = false;
+
   async status(): Promise<FleetStatus> {
     const { roots } = this.#parts;
     return {
-      areRootsLocked: false,
+      areRootsLocked: this.areRootsLocked,
       isEvaluation: true,
       maker: 'keyark',
       owner: 'home',
@@ -133,8 +136,11 @@ export class InProcessFleet implements Fleet {
     this.preferred.set(clusterId, hsmId);
   }
 
-  async discard(hsmId: HsmId): Promise<void> {
+  async discard(hsmId: HsmId, holding?: string): Promise<void> {
     this.#parts.before?.('fleet.discard');
+    if (holding !== undefined && this.#units.has(hsmId)) {
+      await this.#units.get(hsmId)?.line.call('zeroise', { isFinal: true, holding });
+    }
     this.#units.delete(hsmId);
   }
 
