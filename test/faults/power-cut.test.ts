@@ -11,7 +11,7 @@ import { backupId, clusterId } from '../support/catalog-samples.ts';
 import { seedOfThisRun } from '../support/luck.ts';
 import { cannotCutPower, recordWrites } from '../support/power-cut.ts';
 import { tempFolder } from '../support/temp-folder.ts';
-import { vaultSample } from '../support/vault-sample.ts';
+import { HELD_UNTIL, vaultSample } from '../support/vault-sample.ts';
 
 const SEED = seedOfThisRun();
 const IMAGES = 60;
@@ -48,7 +48,7 @@ describe(`after a power cut (seed ${SEED})`, { skip: cannotCutPower ?? false }, 
     }
   });
 
-  it('the vault has every acknowledged object whole, and nothing half', async () => {
+  it('the vault has every acknowledged object whole and every hold, and nothing half', async () => {
     await using folder = await tempFolder();
     const recording = await recordWrites({
       command: process.execPath,
@@ -71,6 +71,15 @@ describe(`after a power cut (seed ${SEED})`, { skip: cannotCutPower ?? false }, 
         const isGoing = image.acknowledged.has(`removing ${name}`);
         if (step === 'put' && !isGoing) assert.ok(whole.has(name), `${name}, ${image.name}`);
         if (step === 'removed') assert.ok(!whole.has(name), `${name} is back, ${image.name}`);
+        if (step === 'held' && !image.acknowledged.has(`lifting ${name}`)) {
+          const hold = { isLegal: true, until: HELD_UNTIL };
+          assert.deepEqual(await vault.heldBy(name), hold, `${name}, ${image.name}`);
+          await assert.rejects(vault.remove(name), { code: 'WrongState' });
+        }
+        if (step === 'lifted') {
+          const hold = { isLegal: false, until: HELD_UNTIL };
+          assert.deepEqual(await vault.heldBy(name), hold, `${name}, ${image.name}`);
+        }
       }
       await vault.put(parseObjectName('after/restart'), vaultSample('after/restart'));
     }
