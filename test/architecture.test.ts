@@ -103,16 +103,25 @@ const ARROWS: Readonly<Record<string, Row>> = {
   },
   cli: {
     // The trail is verified without asking the service that wrote it.
-    imports: ['aws', 'kernel', 'audit/files.ts', 'audit/verify.ts', 'config.ts', 'crypto/x509.ts'],
+    imports: [
+      'aws',
+      'kernel',
+      'audit/files.ts',
+      'audit/verify.ts',
+      'config.ts',
+      'settings.ts',
+      'crypto/x509.ts',
+    ],
     types: ['api', 'hsm/protocol.ts', 'host', 'ops'],
     node: ['*'],
     packages: ['commander'],
   },
   'profile.ts': { imports: ['kernel'] },
   'uptime.ts': { imports: ['kernel'], node: ['fs', 'os'] },
+  'settings.ts': { imports: ['profile.ts'], node: ['path'] },
   'config.ts': {
-    imports: ['kernel', 'profile.ts'],
-    node: ['fs', 'os', 'path'],
+    imports: ['kernel', 'profile.ts', 'settings.ts'],
+    node: ['fs', 'path'],
     packages: ['smol-toml'],
   },
   'data-folder.ts': { imports: ['kernel'], node: ['fs', 'path', 'sqlite'] },

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
-import { ConfigProblems, loadConfig, type Surroundings, settingNames } from '../src/config.ts';
+import { ConfigProblems, loadConfig } from '../src/config.ts';
+import { type Surroundings, settingNames } from '../src/settings.ts';
 import { tempFolder } from './support/temp-folder.ts';
 
 const AROUND: Surroundings = {

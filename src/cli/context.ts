@@ -1,15 +1,9 @@
 /** What every command works with, handed in once by `main.ts`; and the options that many share. */
 import type { Command } from 'commander';
-import {
-  type LoadedConfig,
-  loadConfig,
-  SETTINGS,
-  type SettingName,
-  type Surroundings,
-  settingNames,
-} from '../config.ts';
+import { type LoadedConfig, loadConfig } from '../config.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Random } from '../kernel/random.ts';
+import { SETTINGS, type SettingName, type Surroundings, settingNames } from '../settings.ts';
 import { Client } from './client.ts';
 import { asInShell, findEndpoint, readEnvironment } from './environment.ts';
 import type { Printer } from './print.ts';

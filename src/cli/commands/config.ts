@@ -1,6 +1,7 @@
 /** `keyark config`: what is set, where it comes from, whether it is right. */
 import type { Command } from 'commander';
-import { type LoadedConfig, SETTINGS, settingNames } from '../../config.ts';
+import type { LoadedConfig } from '../../config.ts';
+import { SETTINGS, settingNames } from '../../settings.ts';
 import { type Context, configOf, hasOption, withJson, withSettings } from '../context.ts';
 
 export function addConfig(program: Command, context: Context): void {

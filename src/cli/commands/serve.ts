@@ -1,6 +1,6 @@
 /** `keyark serve`: the bare service in the foreground. */
 import type { Command } from 'commander';
-import { settingNames } from '../../config.ts';
+import { settingNames } from '../../settings.ts';
 import { type Context, configToStart, withRehearsal, withSettings } from '../context.ts';
 
 export function addServe(program: Command, context: Context): void {

@@ -3,7 +3,8 @@
  * there is, and stays. When the service ends, this ends with its code.
  */
 import type { Command } from 'commander';
-import { type Config, settingNames } from '../../config.ts';
+import type { Config } from '../../config.ts';
+import { settingNames } from '../../settings.ts';
 import type { Client } from '../client.ts';
 import { type Context, configToStart, withRehearsal, withSettings } from '../context.ts';
 import { CustomerFolder } from '../customer.ts';
