@@ -71,7 +71,7 @@ const ARROWS: Readonly<Record<string, Row>> = {
     node: ['crypto'],
   },
   clusters: {
-    imports: ['kernel', 'crypto/x509.ts', 'profile.ts'],
+    imports: ['kernel', 'crypto/x509.ts', 'backups/sound.ts', 'profile.ts'],
     types: ['access', 'backups', 'catalog', 'fleet', 'ops', 'hsm/protocol.ts'],
     node: ['crypto'],
   },

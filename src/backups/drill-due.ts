@@ -1,16 +1,19 @@
 /**
  * Opens READY backups again, one at a time, when nothing more urgent runs. What came of it goes onto the backup's row;
  * a failure is an event, and where it hits the newest backup of a cluster with a live HSM, a new backup is due at once.
+ * Where it hits the last one that opened, a sound one that retention or thinning had marked comes back.
  */
-import type { Catalog } from '../catalog/catalog.ts';
+import type { Catalog, CatalogWriter } from '../catalog/catalog.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { type Clock, MINUTE_MS } from '../kernel/clock.ts';
-import { Failed, type FailureCode, Refused } from '../kernel/errors.ts';
+import { Failed, Refused } from '../kernel/errors.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import type { ReadyBackup } from './backup.ts';
 import { drillBackup } from './drill.ts';
 import { drillHorizons, dueDrill } from './drill-plan.ts';
+import { markUndeleted } from './remove.ts';
+import { isSound, OF_THE_BACKUP } from './sound.ts';
 import type { StorageOf } from './storage.ts';
 
 export interface DrillDeps {
@@ -23,8 +26,6 @@ export interface DrillDeps {
 
 /** When the host or a key service is away: how long until somebody is bothered again. */
 const AFTER_TROUBLE_MS = 10 * MINUTE_MS;
-/** What is wrong with the stored bytes themselves. Everything else says nothing about the backup. */
-const OF_THE_BACKUP: ReadonlySet<FailureCode> = new Set(['VAULT_LOST', 'VAULT_READ', 'NOT_PROVEN']);
 
 export class DueDrills {
   readonly #deps: DrillDeps;
@@ -92,19 +93,28 @@ export class DueDrills {
   #record(backup: ReadyBackup, startedAt: EpochMs, failure: string | undefined): void {
     const { catalog, clock, events } = this.#deps;
     const at = clock.now();
+    const rescued: ReadyBackup[] = [];
     const isThere = catalog.transact((writer) => {
       const current = writer.backup(backup.id);
       // Deleted meanwhile: then nothing is to be said about it any more.
       if (current?.state !== 'READY') return false;
       const wasNewest = writer.protection.newestSound(current.clusterId) === current.id;
       writer.putBackup({ ...current, drill: { at, ...(failure !== undefined && { failure }) } });
+      if (failure !== undefined) rescued.push(...rescue(writer, current, at));
       const cluster = writer.cluster(current.clusterId);
-      if (failure !== undefined && wasNewest && cluster?.nextBackupAt !== undefined) {
-        writer.putCluster({ ...cluster, nextBackupAt: at });
+      if (cluster !== undefined) {
+        const isDue = failure !== undefined && wasNewest && cluster.nextBackupAt !== undefined;
+        // Which backups stand for others, and which is the last that opens, may have changed.
+        const nextReviewAt =
+          isSound(current) === (failure === undefined) ? {} : { nextReviewAt: at };
+        writer.putCluster({ ...cluster, ...nextReviewAt, ...(isDue && { nextBackupAt: at }) });
       }
       return true;
     });
     if (!isThere) return;
+    for (const { id, clusterId } of rescued) {
+      events.emit({ kind: 'backupUndeleted', backupId: id, clusterId, by: 'keyark' });
+    }
     events.emit({
       kind: 'drilled',
       backupId: backup.id,
@@ -114,4 +124,29 @@ export class DueDrills {
       ...(failure !== undefined && { why: failure }),
     });
   }
+}
+
+/** So many of a cluster's marked backups are looked at, the newest first. */
+const MAX_MARKED = 100;
+
+/**
+ * When nothing of the cluster that opens is left, the newest sound backup that the service itself had marked comes
+ * back; what somebody asked to be deleted stays so. @returns it, or none.
+ */
+function rescue(writer: CatalogWriter, broken: ReadyBackup, now: EpochMs): readonly ReadyBackup[] {
+  if (writer.hasOtherSound(broken)) return [];
+  const query = { clusterIds: [broken.clusterId], states: ['PENDING_DELETION'] } as const;
+  const { items } = writer.backups(broken, query, { limit: MAX_MARKED });
+  const marked = items.find(
+    (each) =>
+      each.state === 'PENDING_DELETION' &&
+      each.removal.kind !== 'asked' &&
+      each.removal.purgeBegunAt === undefined &&
+      each.purgeAt > now &&
+      isSound(each),
+  );
+  if (marked === undefined) return [];
+  const back = markUndeleted(marked, now);
+  writer.putBackup(back);
+  return back.state === 'READY' ? [back] : [];
 }

@@ -3,7 +3,8 @@
  * out. `review.ts` carries out what is due; a forecast shows the rest.
  *
  * - A cluster's own backups go at the age of its retention, change-driven ones earlier by `thin.ts`. The
- *   cluster's newest READY backup never goes by itself: the next HSM is restored from it.
+ *   cluster's newest READY backup never goes by itself, because the next HSM is restored from it, and neither
+ *   does the newest one that is sound. One whose last drill failed stands for no other.
  * - Copies have no policy unless they were given one of their own, counted from the copying.
  * - Holds, `NeverExpires` and a fresh undo come before all of it.
  */
@@ -13,6 +14,7 @@ import type { BackupId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Backup, Removal } from './backup.ts';
 import { complianceHoldOn, holdText, legalHoldOn } from './holds.ts';
+import { isSound } from './sound.ts';
 import { STAGES, type Thinning, thinningOf } from './thin.ts';
 
 export interface RetentionPolicy {
@@ -41,6 +43,7 @@ export type RetentionFacts = Pick<
   | 'ownRetention'
   | 'policy'
   | 'copy'
+  | 'drill'
 >;
 
 export interface ClusterBackups {
@@ -70,9 +73,10 @@ export function fatesOf(
 ): readonly Fate[] {
   const own = cluster.ready.filter(({ copy }) => copy === undefined);
   const thinnings = policy.thinning
-    ? thinningOf(own.filter(({ cause }) => cause === 'changed'))
+    ? thinningOf(own.filter((backup) => backup.cause === 'changed' && isSound(backup)))
     : new Map<BackupId, Thinning>();
-  const kept = new Set([cluster.newest, youngestOf(own)?.id]);
+  const newest = new Set([cluster.newest, youngestOf(own)?.id]);
+  const newestSound = youngestOf(own.filter(isSound))?.id;
   return own.map((backup): Fate => {
     const byAge: Ending = {
       id: backup.id,
@@ -88,9 +92,13 @@ export function fatesOf(
       return { id: backup.id, what: 'kept', why };
     }
     const fate = protectedFrom(backup, first);
-    return fate.what === 'kept' || !kept.has(backup.id)
-      ? fate
-      : { id: backup.id, what: 'kept', why: 'it is the newest READY backup of its cluster' };
+    if (fate.what === 'kept') return fate;
+    if (newest.has(backup.id)) {
+      return { id: backup.id, what: 'kept', why: 'it is the newest READY backup of its cluster' };
+    }
+    if (backup.id !== newestSound) return fate;
+    const why = 'it is the newest backup of its cluster that opens';
+    return { id: backup.id, what: 'kept', why };
   });
 }
 

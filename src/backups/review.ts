@@ -107,7 +107,7 @@ function reviewCluster(
 function neededByClone(reader: CatalogReader, backup: BackupId): string | undefined {
   const clone = reader
     .clustersMadeFrom(backup)
-    .find(({ id }) => reader.newestReady(id) === undefined);
+    .find(({ id }) => reader.protection.newestSound(id) === undefined);
   return clone === undefined ? undefined : `${clone.id}, made from it, has no backup of its own`;
 }
 
@@ -117,8 +117,8 @@ function expireCopy(writer: CatalogWriter, id: BackupId, now: EpochMs): PendingB
   if (copy?.state !== 'READY' || copy.ownRetention === undefined) return undefined;
   const fate = fateOfCopy(copy);
   if (fate.what === 'kept' || fate.at > now) return undefined;
-  if (writer.hasOtherReady(copy)) return mark(writer, fate, now);
-  // The last READY backup of its cluster anywhere: looked at again tomorrow.
+  if (writer.hasOtherSound(copy)) return mark(writer, fate, now);
+  // The last backup of its cluster that opens, anywhere: looked at again tomorrow.
   const expiresAt = (now + DAY_MS) as EpochMs;
   writer.putBackup({ ...copy, ownRetention: { ...copy.ownRetention, expiresAt } });
   return undefined;

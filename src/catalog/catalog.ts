@@ -89,8 +89,11 @@ export interface CatalogReader {
   backupsToExpire(now: EpochMs, limit: number): readonly ReadyBackup[];
   /** Whatever was ever held and is not DELETED, oldest first: holds that ended are among them. */
   heldBackups(): readonly Backup[];
-  /** Whether another READY backup of the same cluster is anywhere, copies in all regions included. */
-  hasOtherReady(backup: Pick<Backup, 'id' | 'clusterId'>): boolean;
+  /**
+   * Whether another READY backup of the same cluster, which opened when it was last looked at, is anywhere, copies
+   * in all regions included.
+   */
+  hasOtherSound(backup: Pick<Backup, 'id' | 'clusterId'>): boolean;
   /**
    * The READY backup of the cluster that was created last: order of creation, whatever the clocks said.
    * Copies are never it, wherever they are: a copy is as old as its source, however late it arrived.

@@ -193,6 +193,8 @@ export const RETENTION_COLUMNS = [
   'retention_days',
   'expires_at',
   'policy',
+  'drilled_at',
+  'drill_failure',
   ...COPY_COLUMNS,
 ].join(', ');
 
@@ -209,6 +211,7 @@ export function retentionFactsOf(row: Row): RetentionFacts {
       ? {}
       : { ownRetention: { days: row['retention_days'], expiresAt: row['expires_at'] } }),
     ...optional('policy', row['policy']),
+    ...drillOf(row),
     ...(row['copied_at'] === null ? {} : { copy: copyOf(row) }),
   };
   // The columns are strict and checked, and were filled from a Backup by `backupValues`.
@@ -274,7 +277,6 @@ export function backupOf(row: Row): Backup {
     type: row['type'],
     mode: row['mode'],
     tags: mapOf(row['tags']),
-    ...drillOf(row),
     state: row['state'],
     ...(row['proof'] === null
       ? {}

@@ -307,10 +307,10 @@ class Reader implements CatalogReader {
     return this.statements.all({ sql, params: [] }).map(backupOf);
   }
 
-  hasOtherReady({ id, clusterId }: Pick<Backup, 'id' | 'clusterId'>): boolean {
+  hasOtherSound({ id, clusterId }: Pick<Backup, 'id' | 'clusterId'>): boolean {
     // Not by backups_newest: copies, which count here, are not in it, and SQLite would refuse the query.
     const sql = `select 1 from backups indexed by backups_by_cluster_state
-      where cluster_id = ? and state = 'READY' and id <> ? limit 1`;
+      where cluster_id = ? and state = 'READY' and id <> ? and drill_failure is null limit 1`;
     return this.statements.get(sql, clusterId, id) !== undefined;
   }
 

@@ -3,9 +3,11 @@
  * the cluster was made of, or, for the first HSM of a new cluster, from nothing.
  */
 import type { ReadyBackup } from '../backups/backup.ts';
+import { isSound, OF_THE_BACKUP } from '../backups/sound.ts';
 import type { Scope } from '../catalog/catalog.ts';
 import type { Hello } from '../hsm/protocol.ts';
-import { Refused } from '../kernel/errors.ts';
+import { isoTime } from '../kernel/clock.ts';
+import { Failed, Refused } from '../kernel/errors.ts';
 import { newHsmId } from '../kernel/ids.ts';
 import { WAITS_FOR_ROOTS } from '../kernel/roots-locked.ts';
 import type { EpochMs } from '../kernel/types.ts';
@@ -108,7 +110,7 @@ export function finishCreateHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
       await feedNewHsm(deps, hsm);
     } catch (cause) {
       moveHsm(deps, hsm.id, 'DEGRADED', {
-        why: `Not usable: ${messageOf(cause)} Delete it and try again.`,
+        why: `Not usable; delete it and try again. ${messageOf(cause)}`,
       });
       return;
     }
@@ -147,11 +149,12 @@ async function feedNewHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
       return await restoreInto(deps, cluster, hsm, { backup, isClone: false, hasWriter });
     }
     case 'newest':
-      return await restoreInto(deps, cluster, hsm, {
-        backup: source.backup,
-        isClone: false,
-        hasWriter,
-      });
+      try {
+        await restoreInto(deps, cluster, hsm, { backup: source.backup, isClone: false, hasWriter });
+      } catch (cause) {
+        throw isOfTheBackup(cause) ? doesNotOpen(deps, cluster, source.backup, cause) : cause;
+      }
+      return;
     case 'origin':
       return await restoreInto(deps, cluster, hsm, {
         backup: source.backup,
@@ -159,6 +162,35 @@ async function feedNewHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
         hasWriter,
       });
   }
+}
+
+/** Trying again would end the same way. */
+function isOfTheBackup(cause: unknown): boolean {
+  if (cause instanceof Refused) return cause.code === 'DoesNotOpen';
+  return cause instanceof Failed && OF_THE_BACKUP.has(cause.code);
+}
+
+/** Never by itself from an older one: what is missing then, somebody has to have chosen. */
+function doesNotOpen(
+  { catalog }: ClusterDeps,
+  cluster: Cluster,
+  { id }: ReadyBackup,
+  cause: unknown,
+): Refused {
+  const sound = catalog
+    .read((reader) => reader.retentionFactsOf(cluster))
+    .findLast((each) => each.id !== id && each.copy === undefined && isSound(each));
+  const way =
+    sound === undefined
+      ? 'No other backup of it is READY.'
+      : `The newest that did is ${sound.id} of ${isoTime(sound.createdAt)}: to go back to that, delete ${id}.`;
+  return new Refused(
+    'WrongState',
+    `${id}, the newest backup, does not open. ${way} ${messageOf(cause)}`,
+    {
+      cause,
+    },
+  );
 }
 
 /** The first HSM of a new cluster makes the cluster's keys and its CSR. */

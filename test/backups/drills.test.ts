@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DueDrills } from '../../src/backups/drill-due.ts';
 import { ALL_AFTER_MS, dueDrill, nextDrillOf } from '../../src/backups/drill-plan.ts';
+import { markDeleted } from '../../src/backups/remove.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/kernel/clock.ts';
 import { objectName } from '../../src/vault/names.ts';
 import { at, readyBackup } from '../support/catalog-samples.ts';
-import { CALLER, World } from '../support/world.ts';
+import { CALLER, SCOPE, World } from '../support/world.ts';
 
 const NOW = at(1_800_000_000_000);
 const ago = (ms: number) => at(NOW - ms);
@@ -96,6 +97,40 @@ test('a backup that does not open any more is told, counts as no proof, is tried
   world.clock.advance(HOUR_MS);
   assert.equal(await runAll(world), 1);
 });
+
+for (const [kind, state] of [
+  ['retention', 'READY'],
+  ['thinned', 'READY'],
+  ['asked', 'PENDING_DELETION'],
+] as const) {
+  test(`when the last backup that opened does not any more, one marked as ${kind} is ${state}`, async () => {
+    await using world = await World.open();
+    const { clusterId } = await world.activeCluster();
+    await world.backups.take(clusterId, 'manual');
+    const [older, newest] = world.ready(clusterId);
+    assert.ok(older !== undefined && newest !== undefined);
+    const removal = { kind, why: 'a reason', by: 'somebody' };
+    world.catalog.transact((writer) =>
+      writer.putBackup(markDeleted(older, world.clock.now(), removal)),
+    );
+    await world.storage.vault.remove(objectName(newest.id, 'body'));
+    world.clock.advance(DAY_MS);
+    // What comes back is opened at once too.
+    assert.equal(await runAll(world), state === 'READY' ? 2 : 1);
+    assert.equal(world.allBackups().find(({ id }) => id === older.id)?.state, state);
+    const back = world.events.filter((event) => event.kind === 'backupUndeleted');
+    assert.deepEqual(
+      back,
+      state === 'READY'
+        ? [{ kind: 'backupUndeleted', backupId: older.id, clusterId, by: 'keyark' }]
+        : [],
+    );
+    // For as long as it is the last one that opens it stays, whatever its age.
+    world.clock.advance(400 * DAY_MS);
+    const fate = world.backups.fates(SCOPE, clusterId).find(({ id }) => id === older.id);
+    assert.equal(fate?.what, state === 'READY' ? 'kept' : undefined);
+  });
+}
 
 test('trouble with host or key service says nothing about the backup, and is not repeated at once', async () => {
   await using world = await World.open();

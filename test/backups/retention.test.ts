@@ -98,12 +98,32 @@ describe('retention', () => {
     }
   });
 
+  test('never ends the newest one that opens, and says so, while the newest of all does not', () => {
+    const [oldest, sound] = [backup(1, 0), backup(2, 1)];
+    const broken = backup(3, 2, { drill: { at: NOW, failure: 'not what was stored' } });
+    const ready = [oldest, sound, broken];
+    assert.equal(fate(1, { ready, newest: broken.id })?.what, 'retention');
+    assert.match(fate(2, { ready, newest: broken.id })?.why ?? '', /newest backup .* that opens/);
+    assert.match(fate(3, { ready, newest: broken.id })?.why ?? '', /newest READY backup/);
+  });
+
   test('passes over copies, whatever their age', () => {
     assert.equal(fate(1, { ready: [backup(1, 0, { copy: COPY }), NEWEST] }), undefined);
   });
 });
 
 describe('thinning within retention', () => {
+  test('lets nothing stand for others that does not open', () => {
+    const broken = { drill: { at: NOW, failure: 'not what was stored' } };
+    const [first, second] = [
+      backup(1, 0, { cause: 'changed' }),
+      backup(2, 1, { cause: 'changed' }),
+    ];
+    assert.equal(fate(1, { ready: [first, second, NEWEST] })?.what, 'thinned');
+    const ready = [first, { ...second, ...broken }, NEWEST];
+    assert.equal(fate(1, { ready })?.what, 'retention');
+  });
+
   const pair = (changes: Partial<RetentionFacts> = {}) => [
     backup(1, 0, { cause: 'changed', ...changes }),
     backup(2, HOUR_MS / 2, { cause: 'changed' }),
@@ -154,13 +174,15 @@ const facts: fc.Arbitrary<RetentionFacts> = fc
     held: fc.constantFrom('no', 'no', 'legal', 'until'),
     spared: fc.option(fc.integer({ min: 0, max: 200 * DAY_MS })),
     until: fc.integer({ min: 0, max: 300 * DAY_MS }),
+    isBroken: fc.boolean(),
   })
-  .map(({ n, ms, cause, neverExpires, shared, held, spared, until }) => ({
+  .map(({ n, ms, cause, neverExpires, shared, held, spared, until, isBroken }) => ({
     ...backup(n, ms, {
       cause: cause as RetentionFacts['cause'],
       neverExpires,
       ...(shared ? { policy: '{}' } : {}),
       ...(spared === null ? {} : { sparedUntil: at(START + spared) }),
+      ...(isBroken ? { drill: { at: NOW, failure: 'not what was stored' } } : {}),
       holds: held === 'no' ? [] : [hold(held === 'legal' ? undefined : START + until)],
     }),
   }));
@@ -186,6 +208,9 @@ describe('whatever backups a cluster has', () => {
         assert.equal(fates.length, ready.length);
         const going = fates.filter((each) => each.what !== 'kept' && each.at <= now);
         assert.ok(ready.length === 0 || going.length < ready.length, 'the last one went');
+        const sound = ready.filter(({ drill }) => drill === undefined);
+        const staying = sound.filter(({ id }) => !going.some((each) => each.id === id));
+        assert.ok(sound.length === 0 || staying.length > 0, 'the last one that opens went');
         for (const each of fates) {
           const row = ready.find(({ id }) => id === each.id)!;
           const isGoing = going.includes(each);

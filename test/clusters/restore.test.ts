@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import type { FleetEvent } from '../../src/fleet/fleet.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
-import { SCOPE, World } from '../support/world.ts';
+import { objectName } from '../../src/vault/names.ts';
+import { CALLER, SCOPE, World } from '../support/world.ts';
 
 async function addUser(world: World, hsmId: HsmId, username: string): Promise<void> {
   await world.asAdmin(hsmId, async (call) => {
@@ -220,4 +221,25 @@ test('an HSM deleted between initialisation and activation comes back with the c
   assert.equal(state, 'ACTIVE', String(stateMessage));
   await world.activate(id);
   assert.equal(world.cluster(clusterId).state, 'ACTIVE');
+});
+
+test('an HSM whose backup does not open says which one would, and is made from that once the other is deleted', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const [sound] = world.ready(clusterId);
+  await world.clusters.deleteHsm(SCOPE, clusterId, { hsmId });
+  await world.background.idle();
+  const newest = world.ready(clusterId).at(-1);
+  assert.ok(sound !== undefined && newest !== undefined && sound.id !== newest.id);
+  await world.storage.vault.remove(objectName(newest.id, 'body'));
+
+  const { id, state, stateMessage = '' } = await world.addHsm(clusterId);
+  assert.equal(state, 'DEGRADED');
+  assert.match(stateMessage, new RegExp(`^Not usable; delete it and try again. ${newest.id}`));
+  assert.match(stateMessage, new RegExp(`${sound.id} of .*: .* delete ${newest.id}\\.`));
+
+  await world.backups.remove(CALLER, newest.id);
+  await world.clusters.deleteHsm(SCOPE, clusterId, { hsmId: id });
+  await world.background.idle();
+  assert.equal((await world.addHsm(clusterId)).state, 'ACTIVE');
 });

@@ -468,8 +468,8 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
           reader.clustersMadeFrom(backupId(1)).map(({ id }) => id),
           [clusterId(7)],
         );
-        assert.equal(reader.hasOtherReady({ id: backupId(1), clusterId: clusterId(1) }), true);
-        assert.equal(reader.hasOtherReady({ id: backupId(4), clusterId: clusterId(2) }), false);
+        assert.equal(reader.hasOtherSound({ id: backupId(1), clusterId: clusterId(1) }), true);
+        assert.equal(reader.hasOtherSound({ id: backupId(4), clusterId: clusterId(2) }), false);
       });
     });
 
