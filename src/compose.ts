@@ -27,6 +27,7 @@ import { type Clusters, createClusters } from './clusters/clusters.ts';
 import { retryDeletions } from './clusters/delete-hsm.ts';
 import type { ClusterDeps } from './clusters/deps.ts';
 import { feedFollowers } from './clusters/feed.ts';
+import { FleetInbox } from './clusters/fleet-inbox.ts';
 import { handleFleetEvent } from './clusters/hsm-events.ts';
 import { noteLockedRoots } from './clusters/locked-roots.ts';
 import { retryMigrations } from './clusters/migrate-recover.ts';
@@ -204,6 +205,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
       if (drill !== undefined) background.run('drill', drill);
     },
     onMinute: () => {
+      inbox.retry();
       retryDeletions(clusterDeps);
       background.run('locked roots', () => noteLockedRoots(clusterDeps));
       retryRestores(clusterDeps);
@@ -213,6 +215,11 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     },
   });
 
+  const inbox = new FleetInbox(
+    (event) =>
+      handleFleetEvent(clusterDeps, event, (id, generation) => keeper.noteChange(id, generation)),
+    events,
+  );
   const policy = config.schedule;
   const drills = new DueDrills({ catalog, fleet, storageOf, clock, events });
   const deadlines = new Watch({ catalog, clock, events, policy });
@@ -277,9 +284,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
 
   for (const { vault } of storage.values()) await vault.recover();
   await backups.recover();
-  fleet.onEvent((event) =>
-    handleFleetEvent(clusterDeps, event, (id, generation) => keeper.noteChange(id, generation)),
-  );
+  fleet.onEvent((event) => inbox.take(event));
   await noteLockedRoots(clusterDeps);
   recoverClusters(clusterDeps);
   const stop = new AbortController();

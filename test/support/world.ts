@@ -19,6 +19,7 @@ import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import { type Clusters, createClusters } from '../../src/clusters/clusters.ts';
 import type { ClusterDeps } from '../../src/clusters/deps.ts';
 import { feedFollowers } from '../../src/clusters/feed.ts';
+import { FleetInbox } from '../../src/clusters/fleet-inbox.ts';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import { recoverClusters } from '../../src/clusters/recover.ts';
 import type { CreateClusterRequest } from '../../src/clusters/requests.ts';
@@ -114,6 +115,7 @@ export class World implements AsyncDisposable {
   clusters!: Clusters;
   restores!: Restores;
   deps!: ClusterDeps;
+  inbox!: FleetInbox;
   watch!: ClockWatch;
 
   static async open(): Promise<World> {
@@ -130,11 +132,7 @@ export class World implements AsyncDisposable {
     this.clock = clock;
     const { faults } = this;
     this.fleet = new InProcessFleet({ roots, clock, random: systemRandom, before: faults.at });
-    this.fleet.onEvent((event) =>
-      handleFleetEvent(this.deps, event, (clusterId, generation) =>
-        this.changes.push({ clusterId, generation }),
-      ),
-    );
+    this.fleet.onEvent((event) => this.inbox.take(event));
     const inRegion = (region: string) => ({
       vault: new FolderVault({ folder: join(folder, 'vault', region), clock }),
       kms: new LocalKms({ folder: join(folder, 'kms'), region }),
@@ -194,6 +192,13 @@ export class World implements AsyncDisposable {
     });
     const { quotas, legacy } = this;
     this.deps = { ...shared, backups: this.backups, turns: new Serial(), quotas, legacy };
+    this.inbox = new FleetInbox(
+      (event) =>
+        handleFleetEvent(this.deps, event, (clusterId, generation) =>
+          this.changes.push({ clusterId, generation }),
+        ),
+      events,
+    );
     this.backups.onProven(({ clusterId }) => feedFollowers(this.deps, clusterId));
     this.clusters = createClusters(this.deps);
     this.restores = createRestores({
