@@ -6,7 +6,7 @@
  */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto';
 import { CryptoError } from './errors.ts';
-import { asBytes, wipe } from './views.ts';
+import { asBytes, release, wipe } from './views.ts';
 
 export const AEAD_KEY_BYTES = 32;
 export const AEAD_NONCE_BYTES = 12;
@@ -32,7 +32,9 @@ export function sealAead(
   });
   cipher.setAAD(aad);
   const sealed = new Uint8Array(plaintext.length + AEAD_TAG_BYTES);
-  sealed.set(cipher.update(plaintext));
+  const ciphertext = cipher.update(plaintext);
+  sealed.set(ciphertext);
+  release(ciphertext);
   cipher.final();
   sealed.set(cipher.getAuthTag(), plaintext.length);
   return sealed;

@@ -19,7 +19,8 @@ import { makeFolder } from './files.ts';
 import { Inventory, type Meta } from './inventory.ts';
 import { manufacture } from './manufacture.ts';
 import { Roots } from './roots.ts';
-import { type HsmProcess, startHsm } from './spawn.ts';
+import { Spare, type SpareHsm } from './spare.ts';
+import { type BootingHsm, bootHsm, type HsmProcess, startHsm } from './spawn.ts';
 import { Watch } from './watch.ts';
 
 const MAX_HSMS = 256;
@@ -52,6 +53,7 @@ export class Host {
   readonly #inventory: Inventory;
   readonly #doors: Doors;
   readonly #one = new Serial();
+  readonly #spare: Spare;
   readonly #kept = new Map<HsmId, Kept>();
   readonly #drills = new Map<string, HsmProcess>();
   /** Which HSM takes a cluster's officers, when the control plane said so. */
@@ -66,6 +68,7 @@ export class Host {
     this.roots = roots;
     this.#inventory = inventory;
     this.#waiting = [...made];
+    this.#spare = new Spare({ ...parts, inventory });
     this.#doors = new Doors(join(parts.data, 'clusters'), (clusterId) => this.#serving(clusterId));
   }
 
@@ -86,6 +89,7 @@ export class Host {
     const host = new Host(parts, roots, inventory, made);
     if (roots.areLocked) parts.say(rootsLocked().message);
     else await host.#startWaiting();
+    host.#spare.later();
     return host;
   }
 
@@ -155,6 +159,7 @@ export class Host {
     if (this.#drills.size >= MAX_DRILLS) {
       throw new Refused('LimitExceeded', `${MAX_DRILLS} drills run already; end one first.`);
     }
+    this.#spare.later();
     const serial = newSerial(this.#parts.random);
     const drillId = `drill-${serial}`;
     const hsm = await startHsm({
@@ -236,6 +241,7 @@ export class Host {
     this.#isEnding = true;
     await this.#one.idle();
     await Promise.all([
+      this.#spare.end(),
       ...[...this.#kept.values()].map(({ watch }) => watch.stop()),
       ...[...this.#drills.values()].map((hsm) => hsm.kill()),
     ]);
@@ -258,8 +264,8 @@ export class Host {
     await this.#doors.open(clusterId);
     // What an attempt that failed half-way left under this id.
     await this.#inventory.remove(hsmId);
-    await this.#inventory.add(meta);
-    const hsm = await this.#start(meta);
+    const hsm = await this.#startNew(meta, this.#spare.take());
+    this.#spare.later();
     try {
       await this.#give(hsm, serial, {});
       await this.#inventory.write({ ...meta, state: 'made' });
@@ -290,12 +296,22 @@ export class Host {
     await enrol(hsm.line, { ...device, serial }, { maker, owner, issuing });
   }
 
-  async #start(meta: Meta): Promise<HsmProcess> {
+  async #startNew(meta: Meta, spare: SpareHsm | undefined): Promise<HsmProcess> {
+    try {
+      await this.#inventory.add(meta, spare?.disk);
+    } catch (cause) {
+      await spare?.booting.kill();
+      throw cause;
+    }
+    return await this.#start(meta, spare?.booting);
+  }
+
+  /** @param booting given for one that runs already, on this HSM's disk. */
+  async #start(meta: Meta, booting?: BootingHsm): Promise<HsmProcess> {
     using storageKey = this.roots.storageKey(meta.serial);
-    const hsm = await startHsm({
+    const disk = this.#inventory.disk(meta.hsmId);
+    const hsm = await (booting ?? bootHsm({ code: this.code, disk })).powerOn({
       name: meta.hsmId,
-      code: this.code,
-      disk: this.#inventory.disk(meta.hsmId),
       storageKey,
       clock: this.#parts.clock,
       onEvent: (name, params) => this.#relay(meta.hsmId, name, params),

@@ -16,7 +16,7 @@ import { WirePeer } from '../kernel/wire.ts';
 import type { HsmCode } from './code.ts';
 import { HsmLine } from './line.ts';
 
-/** From spawn to the answer of `power-on`, self-tests and reading a full disk included. */
+/** Until the answer of `power-on`: Node's own start, self-tests and reading a full disk. */
 const START_TIMEOUT_MS = 30_000;
 /** How long a start waits for a dying predecessor to let go of the disk. */
 const DISK_LOCK_WAIT_S = 10;
@@ -36,15 +36,29 @@ const SEMI_SPACE_MIB = 1;
  */
 const ENVIRONMENT = { MALLOC_ARENA_MAX: '1' } as const;
 
-export interface HsmStart {
-  /** For texts: an HSM's id, or `drill HSM`. */
-  readonly name: string;
+export interface HsmBoot {
   readonly code: HsmCode;
   /** `null` is a drill: no disk at all. The folder holds the disk's files, `lock` beside it is ours. */
   readonly disk: { readonly folder: string; readonly lock: string } | null;
+}
+
+export interface HsmPower {
+  /** For texts: an HSM's id, or `drill HSM`. */
+  readonly name: string;
   readonly storageKey: Secret | null;
   readonly clock: Clock;
   readonly onEvent: (name: string, params: JsonObject) => void;
+}
+
+/** A process that waits for power: it holds no key yet, and does nothing but say so. */
+export interface BootingHsm {
+  /** It has its files open and asks for power. @throws Failed `START` when it never comes to that. */
+  booted(): Promise<void>;
+  /** Resolves with the reason when the process is gone. Never rejects. */
+  readonly exited: Promise<string>;
+  /** Once. @throws Failed `START` with the reason when it does not come up in time, or runs other code. */
+  powerOn(power: HsmPower): Promise<HsmProcess>;
+  kill(): Promise<void>;
 }
 
 export interface HsmProcess {
@@ -61,36 +75,57 @@ export interface HsmProcess {
 }
 
 /** @throws Failed `START` with the reason when it does not come up in time, or runs other code. */
-export async function startHsm(start: HsmStart): Promise<HsmProcess> {
-  const child = spawnChild(start);
+export async function startHsm(start: HsmBoot & HsmPower): Promise<HsmProcess> {
+  return await bootHsm(start).powerOn(start);
+}
+
+export function bootHsm(boot: HsmBoot): BootingHsm {
+  const child = spawnChild(boot);
   const exited = exitOf(child);
   const booted = Promise.withResolvers<{ bootKey: string }>();
   booted.promise.catch(() => {});
-  const stream = channelOf(child);
-  const peer = new WirePeer(stream, new Map(), (name, params) => {
-    if (name === 'booted') acceptBoot(params, start.code, booted);
-    else start.onEvent(name, params);
+  let onEvent: HsmPower['onEvent'] = () => {};
+  const peer = new WirePeer(channelOf(child), new Map(), (name, params) => {
+    if (name === 'booted') acceptBoot(params, boot.code, booted);
+    else onEvent(name, params);
   });
-  const line = new HsmLine(peer, start.name);
-  const isStarted = new AbortController();
-  try {
-    const hello = await Promise.race([
-      powerOn(line, booted.promise, start),
-      exited.then((reason) => {
-        throw new Failed('START', `${start.name} did not start: ${reason}`);
-      }),
-      start.clock.sleep(START_TIMEOUT_MS, isStarted.signal).then(() => {
-        throw new Failed('START', `${start.name} did not start within ${START_TIMEOUT_MS} ms`);
-      }),
-    ]);
-    return new Running(child, { line, hello, exited });
-  } catch (cause) {
+  const kill = async (): Promise<void> => {
     child.kill('SIGKILL');
     await exited;
-    throw cause;
-  } finally {
-    isStarted.abort();
-  }
+  };
+  return {
+    async booted() {
+      const gone = exited.then((reason) => {
+        throw new Failed('START', `it did not start: ${reason}`);
+      });
+      await Promise.race([booted.promise, gone]);
+    },
+    exited,
+    kill,
+    async powerOn(power) {
+      const { name, clock } = power;
+      onEvent = power.onEvent;
+      const line = new HsmLine(peer, name);
+      const isStarted = new AbortController();
+      try {
+        const hello = await Promise.race([
+          powerOn(line, booted.promise, { ...boot, ...power }),
+          exited.then((reason) => {
+            throw new Failed('START', `${name} did not start: ${reason}`);
+          }),
+          clock.sleep(START_TIMEOUT_MS, isStarted.signal).then(() => {
+            throw new Failed('START', `${name} did not start within ${START_TIMEOUT_MS} ms`);
+          }),
+        ]);
+        return new Running(child, { line, hello, exited });
+      } catch (cause) {
+        await kill();
+        throw cause;
+      } finally {
+        isStarted.abort();
+      }
+    },
+  };
 }
 
 class Running implements HsmProcess {
@@ -147,7 +182,7 @@ class Running implements HsmProcess {
 async function powerOn(
   line: HsmLine,
   booted: Promise<{ bootKey: string }>,
-  { disk, storageKey, code, name }: HsmStart,
+  { disk, storageKey, code, name }: HsmBoot & HsmPower,
 ): Promise<Hello> {
   const { bootKey } = await booted;
   const hello = await line.call('power-on', {
@@ -172,11 +207,11 @@ function acceptBoot(
 const wrongCode = (name: string) =>
   new Failed('START', `${name} runs other code than this host installed`);
 
-function spawnChild(start: HsmStart): ChildProcess {
-  const [command, ...args] = commandLine(start);
+function spawnChild(boot: HsmBoot): ChildProcess {
+  const [command, ...args] = commandLine(boot);
   return spawn(command, args, {
     // The code's own folder: whatever the host was started in stays out of sight.
-    cwd: start.code.folder,
+    cwd: boot.code.folder,
     env: ENVIRONMENT,
     stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'ipc'],
     serialization: 'advanced',
@@ -191,7 +226,7 @@ function spawnChild(start: HsmStart): ChildProcess {
  * `flock` and `prlimit` replace themselves by the next program, so fd 3, IPC and the pid
  * stay.
  */
-export function commandLine({ code, disk }: HsmStart): [string, ...string[]] {
+export function commandLine({ code, disk }: HsmBoot): [string, ...string[]] {
   const flock = findProgram('flock');
   const prlimit = findProgram('prlimit');
   const files =

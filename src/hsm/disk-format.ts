@@ -19,7 +19,7 @@ import { release } from '../crypto/views.ts';
 import { asBuffer, concat, equalBytes, fromUtf8, u32, u64 } from '../kernel/bytes.ts';
 import { Failed } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
-import type { HsmDisk } from './disk.ts';
+import type { DiskFile, HsmDisk } from './disk.ts';
 
 export type Slot = 0 | 1;
 const SLOT_FILE = { 0: 'slot-0', 1: 'slot-1' } as const;
@@ -61,7 +61,10 @@ function snapshotKey(storageKey: KeyObject, kind: 'slot' | 'log', header: Uint8A
 
 // ---- snapshots
 
-/** Writes a whole snapshot; durable when it resolves. The pieces are wiped once they are encrypted. */
+/**
+ * Writes a whole snapshot; durable when it resolves. The pieces are wiped once they are encrypted. While a
+ * chunk is on its way to the platter the next one is encoded: a full HSM's take as long as each other.
+ */
 export async function writeSnapshot(
   disk: HsmDisk,
   { storageKey, slot, sequence, random }: WriteSnapshot,
@@ -73,15 +76,27 @@ export async function writeSnapshot(
   await disk.write(SLOT_FILE[slot], 0, bytes);
   let at = SLOT_HEADER_BYTES;
   let index = 0;
-  for (const { plain, isLast } of chunksOf(pieces)) {
-    const chunk = sealChunk({ key, header: bytes, index, isLast, random }, plain);
-    plain.fill(0);
-    await disk.write(SLOT_FILE[slot], at, chunk);
-    at += chunk.length;
-    release(chunk);
-    index += 1;
+  let writing = Promise.resolve();
+  try {
+    for (const { plain, isLast } of chunksOf(pieces)) {
+      const chunk = sealChunk({ key, header: bytes, index, isLast, random }, plain);
+      plain.fill(0);
+      // One at a time and in order, so that nothing is written behind a gap.
+      await writing;
+      writing = writeChunk(disk, SLOT_FILE[slot], at, chunk);
+      at += chunk.length;
+      index += 1;
+    }
+  } finally {
+    // Also when encoding failed: whoever hears of it may write here next.
+    await writing;
   }
   return { slot, sequence, salt, bytes };
+}
+
+async function writeChunk(disk: HsmDisk, file: DiskFile, at: number, chunk: Uint8Array) {
+  await disk.write(file, at, chunk);
+  release(chunk);
 }
 
 export interface WriteSnapshot {
@@ -148,7 +163,10 @@ interface ChunkSeal {
 function sealChunk({ key, header, index, isLast, random }: ChunkSeal, plain: Uint8Array) {
   const nonce = random.bytes(AEAD_NONCE_BYTES);
   const length = u32(plain.length + AEAD_TAG_BYTES + (isLast ? LAST_CHUNK : 0));
-  return concat(length, nonce, sealAead(key, nonce, plain, concat(header, u32(index), length)));
+  const sealed = sealAead(key, nonce, plain, concat(header, u32(index), length));
+  const chunk = concat(length, nonce, sealed);
+  release(sealed);
+  return chunk;
 }
 
 /** Pieces of any length → chunks of one length; there is always a last one. The buffer is reused. */

@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { connectOfficer } from '../../src/cli/officer.ts';
+import { waitFor } from '../../src/cli/wait.ts';
 import { parseCsr } from '../../src/crypto/x509.ts';
 import type { FleetEvent, HsmHandle } from '../../src/fleet/fleet.ts';
 import { type LocalFleet, startLocalFleet } from '../../src/fleet/local.ts';
@@ -60,6 +61,29 @@ async function killed(fleet: LocalFleet, hsmId: HsmId, pid: number | undefined):
 }
 
 const pidsOf = (fleet: LocalFleet) => fleetProcesses(fleet.pid ?? 0);
+
+/** Comes when nothing else was started for a while. */
+async function spareOf(fleet: LocalFleet): Promise<number> {
+  return await waitFor(systemClock, { until: 'a spare waits', atMostMs: 30_000 }, async () => {
+    const { spares } = await pidsOf(fleet);
+    return spares[0];
+  });
+}
+
+/** HSMs are made until one is this process: the host may not have heard yet that it waits. */
+async function madeOf(fleet: LocalFleet, spare: number): Promise<ReturnType<typeof ids>> {
+  return await waitFor(systemClock, { until: 'it became an HSM', atMostMs: 30_000 }, async () => {
+    const made = ids();
+    await fleet.obtain(made.hsmId, made.clusterId);
+    return (await pidsOf(fleet)).hsms.get(made.hsmId) === spare ? made : undefined;
+  });
+}
+
+async function ended(pid: number): Promise<void> {
+  await waitFor(systemClock, { until: `${pid} is gone`, atMostMs: 10_000 }, async () =>
+    (await isAlive(pid)) ? undefined : true,
+  );
+}
 
 async function initialise(hsm: HsmHandle, clusterId: ClusterId): Promise<void> {
   const { certificates } = await hsm.certify({ clusterId, ...KIND });
@@ -235,6 +259,43 @@ describe('a local fleet', () => {
       }
       await hsm.limit(null);
       await addUser(temp.path, clusterId, 'late');
+    });
+
+    it(`makes an HSM of the process that waits, which is then an HSM like any other, ${how}`, async () => {
+      await using temp = await tempFolder();
+      await using fleet = await start(temp.path, user);
+      const spare = await spareOf(fleet);
+      const { hsmId, clusterId } = await madeOf(fleet, spare);
+      const hsm = fleet.hsm(hsmId);
+      await initialise(hsm, clusterId);
+      const before = await hsm.hello();
+      await killed(fleet, hsmId, spare);
+      assert.deepEqual(await hsm.hello(), before);
+      await fleet.discard(hsmId);
+      assert.ok(!(await readdir(join(temp.path, 'host', 'hsms'))).includes(hsmId));
+    });
+
+    it(`makes HSMs as ever when the process that waits has died, ${how}`, async () => {
+      await using temp = await tempFolder();
+      await using fleet = await start(temp.path, user);
+      const spare = await spareOf(fleet);
+      process.kill(spare, 'SIGKILL');
+      await ended(spare);
+      const { hsmId, clusterId } = ids();
+      const hsm = await fleet.obtain(hsmId, clusterId);
+      assert.equal((await hsm.hello()).lifecycle, 'BLANK');
+    });
+
+    it(`leaves no spare behind when the host dies, ${how}`, async () => {
+      await using temp = await tempFolder();
+      await using fleet = await start(temp.path, user);
+      const spare = await spareOf(fleet);
+      const { host } = await pidsOf(fleet);
+      process.kill(host, 'SIGKILL');
+      await ended(spare);
+      const other = await spareOf(fleet);
+      assert.notEqual(other, spare);
+      assert.equal((await readdir(join(temp.path, 'host', 'spares'))).length, 1);
     });
 
     it(`ends every process with itself, and finds its HSMs at the next start, ${how}`, async () => {

@@ -1,6 +1,7 @@
 /** Finding Keyark's real processes, to end them or look at them: by parent and command line. */
 import { readFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
 
 export interface RunningProcess {
   readonly pid: number;
@@ -66,6 +67,8 @@ export interface FleetProcesses {
   readonly host: number;
   /** By the id in their folder's path. */
   readonly hsms: ReadonlyMap<string, number>;
+  /** Those that wait to become an HSM, also while they start. */
+  readonly spares: readonly number[];
   readonly drills: readonly number[];
 }
 
@@ -75,14 +78,29 @@ export async function fleetProcesses(pid: number): Promise<FleetProcesses> {
   const started = members.find(({ command }) => command.includes('bin/host.ts'))?.pid ?? pid;
   const hosted = members.find(({ command }) => command.includes('host.mjs'))?.pid;
   const hsms = new Map<string, number>();
+  const spares: number[] = [];
   for (const { pid: hsm, command } of members) {
-    const id = / --dir \S*\/(hsm-[^/ ]+)\//.exec(command)?.[1];
-    if (id !== undefined && !command.includes('flock')) hsms.set(id, hsm);
+    if (!command.includes(' --dir ') || command.includes('flock')) continue;
+    const id = / --dir \S*\/(hsm-[^/ ]+)\//.exec(command)?.[1] ?? (await hsmIdOf(hsm));
+    if (id === undefined) spares.push(hsm);
+    else hsms.set(id, hsm);
   }
   return {
     guard: hosted === undefined ? undefined : started,
     host: hosted ?? started,
     hsms,
+    spares,
     drills: members.filter(({ command }) => command.includes(' --drill')).map((one) => one.pid),
   };
+}
+
+/** By where its open files lie now, for one that was a spare: its command line names the folder of its start. */
+async function hsmIdOf(pid: number): Promise<string | undefined> {
+  const descriptors = `/proc/${pid}/fd`;
+  // A process that is gone has none.
+  const names = await readdir(descriptors).catch(() => []);
+  const paths = await Promise.all(
+    names.map((name) => readlink(join(descriptors, name)).catch(() => '')),
+  );
+  return paths.flatMap((path) => /\/hsms\/(hsm-[^/]+)\//.exec(path)?.[1] ?? []).at(0);
 }
