@@ -31,7 +31,7 @@ import { handleFleetEvent } from './clusters/hsm-events.ts';
 import { noteLockedRoots } from './clusters/locked-roots.ts';
 import { retryMigrations } from './clusters/migrate-recover.ts';
 import type { Quotas } from './clusters/quotas.ts';
-import { recoverClusters } from './clusters/recover.ts';
+import { recoverClusters, retryClusters } from './clusters/recover.ts';
 import { retryRestores } from './clusters/restore-recover.ts';
 import { createRestores } from './clusters/restores.ts';
 import type { Fleet } from './fleet/fleet.ts';
@@ -202,6 +202,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
       if (drill !== undefined) background.run('drill', drill);
     },
     onMinute: () => {
+      retryClusters(clusterDeps);
       retryDeletions(clusterDeps);
       background.run('locked roots', () => noteLockedRoots(clusterDeps));
       retryRestores(clusterDeps);
