@@ -32,7 +32,7 @@ import { handleFleetEvent } from './clusters/hsm-events.ts';
 import { noteLockedRoots } from './clusters/locked-roots.ts';
 import { retryMigrations } from './clusters/migrate-recover.ts';
 import type { Quotas } from './clusters/quotas.ts';
-import { recoverClusters } from './clusters/recover.ts';
+import { recoverClusters, retryClusters } from './clusters/recover.ts';
 import { retryRestores } from './clusters/restore-recover.ts';
 import { createRestores } from './clusters/restores.ts';
 import type { Fleet } from './fleet/fleet.ts';
@@ -206,6 +206,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     },
     onMinute: () => {
       inbox.retry();
+      retryClusters(clusterDeps);
       retryDeletions(clusterDeps);
       background.run('locked roots', () => noteLockedRoots(clusterDeps));
       retryRestores(clusterDeps);

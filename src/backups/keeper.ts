@@ -64,21 +64,27 @@ export class Keeper {
     this.#deps = deps;
   }
 
-  /** An HSM reported a durable change of shared state. */
+  /** An HSM reported a durable change of shared state. Never throws: who reports can do nothing about it. */
   noteChange(clusterId: ClusterId, generation: number): void {
     const change = { generation, at: this.#deps.clock.now() };
     if (this.#said.has(clusterId)) {
       this.#said.set(clusterId, change);
       return;
     }
-    const isNews = this.#write(new Map([[clusterId, change]]));
-    if (isNews) this.#said.set(clusterId, undefined);
+    try {
+      const isNews = this.#write(new Map([[clusterId, change]]));
+      if (isNews) this.#said.set(clusterId, undefined);
+    } catch {
+      // The next tick writes it, and tells when it cannot.
+      this.#said.set(clusterId, change);
+    }
   }
 
   /** Ticks until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.tick();
+      // What fails is told; the next look is a second away, and its rows say the same.
+      this.#deps.background.run('what is due', async () => this.tick());
       try {
         await this.#deps.clock.sleep(TICK_MS, signal);
       } catch {
@@ -102,8 +108,8 @@ export class Keeper {
     for (const [clusterId, change] of this.#said) {
       if (change !== undefined) waiting.set(clusterId, change);
     }
-    this.#said.clear();
     if (waiting.size > 0) this.#write(waiting);
+    this.#said.clear();
   }
 
   /** @returns whether anything was new. */

@@ -12,6 +12,7 @@ import { handOver } from './hand-over.ts';
 import { frozenState, type Held, holdsUnproven } from './proven.ts';
 import type { HsmSelector } from './requests.ts';
 import { messageOf, moveHsm, ownCluster } from './rows.ts';
+import { unfinishedHsms } from './unfinished.ts';
 import { FOLLOWER_FROZEN, LEAVING_FROZEN } from './write-turn.ts';
 
 /** Something else decides about this cluster's HSMs just now. */
@@ -94,12 +95,10 @@ export async function discardHsm(
   forgetCsr(deps, clusterId);
 }
 
-/** HSMs whose removal did not come to its end; called once a minute. */
+/** Once a minute: a deletion at work holds the cluster's turn, so one found in its turn is nobody's. */
 export function retryDeletions(deps: ClusterDeps): void {
-  const stuck = deps.catalog
-    .read((reader) => reader.hsmsIn(['DELETE_IN_PROGRESS']))
-    .filter(({ stateMessage }) => stateMessage !== undefined);
-  for (const hsm of stuck) {
+  const left = deps.catalog.read((reader) => unfinishedHsms(reader, ['DELETE_IN_PROGRESS']));
+  for (const hsm of left) {
     deps.background.run(`delete ${hsm.id}`, () => finishDeleteHsm(deps, hsm));
   }
 }

@@ -2,7 +2,7 @@
 import type { Cluster, Hsm } from './cluster.ts';
 import type { ClusterDeps } from './deps.ts';
 import { finish, rollBack } from './migrate-end.ts';
-import { frozenWhileMoving } from './migration.ts';
+import { frozenWhileMoving, isMoving } from './migration.ts';
 import { freezeFollower, openWriter } from './write-turn.ts';
 
 const STOPPED =
@@ -21,10 +21,6 @@ export function recoverMigrations(deps: ClusterDeps): void {
 export function retryMigrations(deps: ClusterDeps): void {
   for (const cluster of underWay(deps)) settle(deps, cluster);
   forgetOld(deps);
-}
-
-export function isMoving({ migration }: Cluster): boolean {
-  return migration?.state === 'PREPARING' || migration?.state === 'SWITCHED';
 }
 
 /** An HSM that comes back may come back thawed; while its cluster moves it is frozen again. */

@@ -58,6 +58,10 @@ export type SwitchedMigration = UnderWay & {
 };
 export type Migration = PreparingMigration | SwitchedMigration | DoneMigration;
 
+export function isMoving({ migration }: Pick<Cluster, 'migration'>): boolean {
+  return migration?.state === 'PREPARING' || migration?.state === 'SWITCHED';
+}
+
 /** What changes are refused with meanwhile, at the HSM's door. */
 export function frozenWhileMoving({ from, to }: Pick<Move, 'from' | 'to'>): string {
   return `Changes are held back while the cluster moves from ${from} to ${to} (ModifyCluster). Keys can be used as ever; nothing was changed. Try again when the cluster is ACTIVE.`;

@@ -73,7 +73,7 @@ async function retire(
     try {
       await deps.fleet.discard(oldHsmId, safety?.archive.seal.statement.stateDigest);
     } catch (cause) {
-      // Nobody waits for it: `retryDeletions` goes on with what says why it is still there.
+      // Nobody waits for it: `retryDeletions` goes on once the restore is over.
       moveHsm(deps, oldHsmId, 'DELETE_IN_PROGRESS', {
         why: `${id} replaced it; not removed yet: ${messageOf(cause)}`,
       });

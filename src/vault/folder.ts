@@ -97,8 +97,7 @@ export class FolderVault implements Vault {
       if (prefix !== '' && folder !== prefix) continue;
       const parts = await this.#namesIn(join(this.#folder, 'objects', folder));
       for (const part of sortedBy(parts, (each) => each)) {
-        const stored = await this.stat(objectName(folder, part));
-        // Removed while we were listing: then it is rightly not listed.
+        const stored = await this.#factsUnlessLost(objectName(folder, part));
         if (stored !== undefined) yield stored;
       }
     }
@@ -265,6 +264,16 @@ export class FolderVault implements Vault {
       return { name, sizeBytes, sha256: toHex(sha256), storedAt: await storedAt(file) };
     } finally {
       await file.close();
+    }
+  }
+
+  /** Removed while we were listing: then it is rightly not listed. */
+  async #factsUnlessLost(name: ObjectName): Promise<Stored | undefined> {
+    try {
+      return await this.#facts(name);
+    } catch (cause) {
+      if (cause instanceof Failed && cause.code === 'VAULT_LOST') return undefined;
+      throw cause;
     }
   }
 

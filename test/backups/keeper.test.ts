@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { Keeper } from '../../src/backups/keeper.ts';
 import { DEFAULT_SCHEDULE, type SchedulePolicy } from '../../src/backups/schedule.ts';
 import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
@@ -167,4 +168,26 @@ test('a deleted backup can be brought back for seven days, then it is gone from 
     (await world.stored()).filter((name) => name.startsWith(backup.id)),
     [],
   );
+});
+
+test('a look that fails ends neither the keeper nor what an HSM said: the next one makes up for it', async () => {
+  await using world = await World.open();
+  const { clusterId, hsmId } = await world.activeCluster();
+  const keeper = keeperOf(world);
+  const stop = new AbortController();
+  const running = keeper.run(stop.signal);
+  const nextLook = async (): Promise<void> => {
+    world.clock.advance(SECOND_MS);
+    await setImmediate();
+    await world.background.idle();
+  };
+  world.faults.die(0);
+  await change(world, keeper, hsmId, 'app');
+  await nextLook();
+  assert.ok(world.events.some(({ kind }) => kind === 'internalError'));
+  world.faults.reset();
+  for (let n = 0; n < 6; n += 1) await nextLook();
+  assert.deepEqual(causesOf(world, clusterId), ['activated', 'changed']);
+  stop.abort();
+  await running;
 });

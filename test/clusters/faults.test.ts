@@ -2,9 +2,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
+import { retryClusters } from '../../src/clusters/recover.ts';
+import type { CreateClusterRequest } from '../../src/clusters/requests.ts';
 import { Refused } from '../../src/kernel/errors.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
 import { SCOPE, World } from '../support/world.ts';
+
+const NEW_CLUSTER: CreateClusterRequest = {
+  hsmType: 'hsm2m.medium',
+  subnetIds: ['subnet-00000001', 'subnet-00000002'],
+  mode: 'NON_FIPS',
+  tags: new Map(),
+};
 
 /** How often the walls are crossed by `work`. */
 async function crossings(world: World, work: () => Promise<unknown>): Promise<number> {
@@ -91,3 +100,45 @@ test('DeleteHsm: whichever call fails, no state is destroyed that no proven back
     assert.ok(kept >= generation, `fault ${n}`);
   }
 });
+
+/** Each answers before the work is done, whose end is a write of its own. */
+const BEGUN: Readonly<
+  Record<string, (world: World, ready: { clusterId: ClusterId; hsmId: HsmId }) => Promise<unknown>>
+> = {
+  'CreateCluster of nothing': (world) => world.clusters.create(SCOPE, NEW_CLUSTER),
+  'CreateCluster of a backup': (world, { clusterId }) => {
+    const sourceBackup = String(world.ready(clusterId)[0]?.id);
+    return world.clusters.create(SCOPE, { ...NEW_CLUSTER, sourceBackup });
+  },
+  DeleteHsm: (world, { clusterId, hsmId }) => world.clusters.deleteHsm(SCOPE, clusterId, { hsmId }),
+  DeleteCluster: async (world) => {
+    const { cluster } = await world.clusters.create(SCOPE, NEW_CLUSTER);
+    await world.background.idle();
+    await world.clusters.remove(SCOPE, cluster.id);
+  },
+};
+
+for (const [name, begin] of Object.entries(BEGUN)) {
+  test(`${name}: whichever write fails once, the process lives and nothing stays half-done`, async () => {
+    for (let n = 0, isReached = true; isReached; n += 1) {
+      await using world = await World.open();
+      const ready = await world.activeCluster();
+      world.faults.reset(n);
+      await quietly(() => begin(world, ready));
+      await world.background.idle();
+      isReached = world.faults.seen.length > n;
+      world.faults.reset();
+      for (const retry of [retryClusters, retryDeletions]) {
+        retry(world.deps);
+        await world.background.idle();
+      }
+      const rows = world.catalog.read((reader) => [
+        ...reader.clusters(SCOPE, {}, { limit: 9 }).items,
+        ...reader.hsmsOf(ready.clusterId),
+        ...reader.backupsIn(['CREATE_IN_PROGRESS']),
+      ]);
+      const left = rows.filter(({ state }) => state.endsWith('_IN_PROGRESS'));
+      assert.deepEqual(left, [], `fault ${n}`);
+    }
+  });
+}

@@ -7,6 +7,7 @@ import { FolderVault } from '../../src/vault/folder.ts';
 import { objectName, splitObjectName } from '../../src/vault/names.ts';
 import type { ObjectName } from '../../src/vault/vault.ts';
 import { from, names, read, text, vaultLaws } from '../laws/vault.ts';
+import { blockingFiles } from '../support/blocking-files.ts';
 import { failingFiles } from '../support/failing-files.ts';
 import { flipBitInFile } from '../support/flip-bit.ts';
 import { tempFolder } from '../support/temp-folder.ts';
@@ -19,21 +20,26 @@ function pathOf(folder: string, name: ObjectName): string {
   return join(folder, 'objects', parts.folder, parts.part);
 }
 
-vaultLaws('the folder vault', async (clock) => {
-  const temp = await tempFolder();
-  const folder = join(temp.path, 'region', 'vault');
-  return {
-    vault: new FolderVault({ folder, clock }),
-    clock,
-    reopen: async () => new FolderVault({ folder, clock }),
-    flipBit: async (name, at) => flipBitInFile(pathOf(folder, name), at),
-    cutShort: async (name) => {
-      await chmod(pathOf(folder, name), 0o600);
-      await truncate(pathOf(folder, name), 1_000);
-    },
-    [Symbol.asyncDispose]: () => temp[Symbol.asyncDispose](),
-  };
-});
+for (const [how, files] of [
+  ['', machineFiles],
+  [' on blocking files', blockingFiles],
+] as const) {
+  vaultLaws(`the folder vault${how}`, async (clock) => {
+    const temp = await tempFolder();
+    const folder = join(temp.path, 'region', 'vault');
+    return {
+      vault: new FolderVault({ folder, clock, files }),
+      clock,
+      reopen: async () => new FolderVault({ folder, clock, files }),
+      flipBit: async (name, at) => flipBitInFile(pathOf(folder, name), at),
+      cutShort: async (name) => {
+        await chmod(pathOf(folder, name), 0o600);
+        await truncate(pathOf(folder, name), 1_000);
+      },
+      [Symbol.asyncDispose]: () => temp[Symbol.asyncDispose](),
+    };
+  });
+}
 
 describe('FolderVault', () => {
   it('keeps objects 0400 in folders 0700, and no empty folder of a removed backup', async () => {
