@@ -1,4 +1,5 @@
 /** What may happen to a service, each with how often; the model picks among them by luck. */
+import assert from 'node:assert/strict';
 import { resourceArn } from '../../src/aws/arn.ts';
 import type { Backup } from '../../src/backups/backup.ts';
 import { createSharing } from '../../src/backups/sharing.ts';
@@ -6,87 +7,199 @@ import type { Cluster } from '../../src/clusters/cluster.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/kernel/clock.ts';
 import type { EpochMs } from '../../src/kernel/types.ts';
 import { CALLER, REGIONS, SCOPE } from '../support/world.ts';
-import { CONSUMER, type Rig } from './rig.ts';
+import type { Rig } from './rig.ts';
+import { CONSUMER } from './snapshot.ts';
 
 export interface Action {
   readonly name: string;
   readonly weight: number;
-  /** @throws Refused when it is not possible now: that is an answer like any other. */
-  run(rig: Rig): Promise<unknown>;
+  /** What two callers get who ask for the very same thing at once; some things only one at a time asks for. */
+  readonly twice: 'one wins' | 'both may' | 'never';
+  /**
+   * Finds what to do it to.
+   * @returns the call, which throws Refused when it is not possible now: that is an answer like any other.
+   * @throws Impossible.
+   */
+  choose(rig: Rig): () => Promise<unknown>;
 }
+
+/** There is nothing that this could be done to. */
+export class Impossible extends Error {}
 
 /** Made-up passwords are never looked at again. */
 const PASSWORD = 'some-password-1';
-const MAX_CLUSTERS = 8;
+const MAX_CLUSTERS = 12;
+const ZONES = ['us-east-1a', 'us-east-1b'] as const;
 
 export const ACTIONS: readonly Action[] = [
-  { name: 'minutes pass', weight: 3, run: (rig) => rig.pass(rig.luck.below(60) * MINUTE_MS) },
-  { name: 'hours pass', weight: 6, run: (rig) => rig.pass(rig.luck.below(24) * HOUR_MS) },
-  { name: 'days pass', weight: 8, run: (rig) => rig.pass((1 + rig.luck.below(9)) * DAY_MS) },
-  { name: 'create a user', weight: 8, run: createUser },
+  passing('minutes pass', 4, (rig) => rig.luck.below(60) * MINUTE_MS),
+  passing('hours pass', 8, (rig) => rig.luck.below(24) * HOUR_MS),
+  passing('days pass', 3, (rig) => (1 + rig.luck.below(9)) * DAY_MS),
+  { name: 'create a user', weight: 8, twice: 'never', choose: createUser },
   {
     name: 'take a backup',
     weight: 2,
-    run: (rig) => rig.world.backups.takeManual(SCOPE, cluster(rig).id),
+    twice: 'both may',
+    choose: (rig) => {
+      const { id } = cluster(rig);
+      return () => rig.world.backups.takeManual(SCOPE, id);
+    },
   },
   {
     name: 'delete a backup',
     weight: 5,
-    run: (rig) => rig.world.backups.remove(CALLER, backup(rig).id),
+    twice: 'one wins',
+    choose: (rig) => {
+      const { id } = backup(rig);
+      return () => rig.world.backups.remove(CALLER, id);
+    },
   },
   {
     name: 'restore a backup',
-    weight: 3,
-    run: (rig) => rig.world.backups.undelete(CALLER, backup(rig, 'PENDING_DELETION').id),
+    weight: 4,
+    twice: 'one wins',
+    choose: (rig) => {
+      const { id } = backup(rig, 'PENDING_DELETION');
+      return () => rig.world.backups.undelete(CALLER, id);
+    },
   },
+  { name: 'restore a backup too late', weight: 1, twice: 'never', choose: undeleteTooLate },
   {
     name: 'switch NeverExpires',
     weight: 3,
-    run: (rig) =>
-      rig.world.backups.modifyNeverExpires(SCOPE, backup(rig).id, rig.luck.share() < 0.4),
+    twice: 'both may',
+    choose: (rig) => {
+      const { id } = backup(rig);
+      const neverExpires = rig.luck.share() < 0.4;
+      return () => rig.world.backups.modifyNeverExpires(SCOPE, id, neverExpires);
+    },
   },
   {
     name: 'change retention',
     weight: 3,
-    run: (rig) =>
-      rig.world.clusters.modifyRetention(SCOPE, cluster(rig).id, 7 + rig.luck.below(20)),
+    twice: 'both may',
+    choose: (rig) => {
+      const { id } = cluster(rig);
+      const days = 7 + rig.luck.below(20);
+      return () => rig.world.clusters.modifyRetention(SCOPE, id, days);
+    },
   },
-  { name: 'hold for days', weight: 2, run: (rig) => holdForDays(rig) },
+  {
+    name: 'tag a backup',
+    weight: 1,
+    twice: 'both may',
+    choose: (rig) => {
+      const { id } = backup(rig);
+      const change = { put: new Map([['owner', `team ${rig.luck.below(9)}`]]) };
+      return () => rig.world.backups.retag(SCOPE, id, change);
+    },
+  },
+  { name: 'hold for days', weight: 2, twice: 'both may', choose: holdForDays },
   {
     name: 'hold by law',
     weight: 2,
-    run: (rig) => rig.world.backups.hold(CALLER, backup(rig).id, { kind: 'legal' }, 'a case'),
+    twice: 'both may',
+    choose: (rig) => {
+      const { id } = backup(rig);
+      return () => rig.world.backups.hold(CALLER, id, { kind: 'legal' }, 'a case');
+    },
   },
-  { name: 'lift a hold', weight: 4, run: liftHold },
-  { name: 'copy', weight: 2, run: copy },
-  { name: 'share', weight: 2, run: share },
+  {
+    name: 'lift a hold',
+    weight: 4,
+    twice: 'one wins',
+    choose: (rig) => {
+      const { id } = some(rig, 'legal hold', rig.world.catalog.read(heldByLaw));
+      return () => rig.world.backups.liftHold(CALLER, id);
+    },
+  },
+  { name: 'copy', weight: 2, twice: 'both may', choose: copy },
+  { name: 'share', weight: 2, twice: 'both may', choose: share },
   {
     name: 'end sharing',
     weight: 2,
-    run: (rig) => sharing(rig).deletePolicy(CALLER, arnOf(shared(rig))),
+    twice: 'both may',
+    choose: (rig) => {
+      const arn = arnOf(shared(rig));
+      return () => sharing(rig).deletePolicy(CALLER, arn);
+    },
   },
-  { name: 'create a cluster of a backup', weight: 2, run: createFromBackup },
+  { name: 'create a cluster of a backup', weight: 2, twice: 'both may', choose: createFromBackup },
   {
     name: 'add an HSM',
     weight: 4,
-    run: (rig) =>
-      rig.world.clusters.createHsm(SCOPE, {
-        clusterId: withFewHsms(rig).id,
-        availabilityZone: rig.luck.pick(['us-east-1a', 'us-east-1b']),
-      }),
+    twice: 'both may',
+    choose: (rig) => {
+      const request = { clusterId: withFewHsms(rig).id, availabilityZone: rig.luck.pick(ZONES) };
+      return () => rig.world.clusters.createHsm(SCOPE, request);
+    },
   },
-  { name: 'delete an HSM', weight: 2, run: deleteHsm },
+  {
+    name: 'delete an HSM',
+    weight: 2,
+    twice: 'one wins',
+    choose: (rig) => {
+      const { clusterId, id: hsmId } = hsm(rig);
+      return () => rig.world.clusters.deleteHsm(SCOPE, clusterId, { hsmId });
+    },
+  },
+  {
+    name: 'restart an HSM',
+    weight: 3,
+    twice: 'never',
+    choose: (rig) => {
+      const { id } = some(rig, 'ACTIVE HSM', hsmsOf(rig, cluster(rig)).filter(isActive));
+      return () => rig.world.fleet.restart(id);
+    },
+  },
   {
     name: 'delete a cluster',
     weight: 1,
-    run: (rig) => rig.world.clusters.remove(SCOPE, cluster(rig).id),
+    twice: 'one wins',
+    choose: (rig) => {
+      const { id } = cluster(rig);
+      return () => rig.world.clusters.remove(SCOPE, id);
+    },
   },
-  { name: 'restore into a cluster', weight: 1, run: restoreInto },
-  { name: 'undo a restore', weight: 1, run: undoRestore },
+  {
+    name: 'restore into a cluster',
+    weight: 2,
+    twice: 'one wins',
+    choose: (rig) => {
+      const { id: clusterId } = cluster(rig);
+      const { id: backupId } = some(rig, 'READY backup', rig.world.ready(clusterId));
+      return () => rig.world.restores.start(CALLER, { clusterId, backupId });
+    },
+  },
+  {
+    name: 'undo a restore',
+    weight: 2,
+    twice: 'one wins',
+    choose: (rig) => {
+      const { id } = cluster(rig);
+      return () => rig.world.restores.undo(CALLER, id);
+    },
+  },
+  {
+    name: 'move to the new type',
+    weight: 2,
+    twice: 'one wins',
+    choose: (rig) => {
+      const { id } = ofType(rig, 'hsm1.medium');
+      return () => rig.world.clusters.migrate(SCOPE, id, 'hsm2m.medium');
+    },
+  },
+  {
+    name: 'go back to the old type',
+    weight: 3,
+    twice: 'one wins',
+    choose: (rig) => {
+      const moved = clusters(rig).filter(({ migration }) => migration?.state === 'DONE');
+      const { id } = some(rig, 'cluster that moved', moved);
+      return () => rig.world.clusters.migrate(SCOPE, id, 'hsm1.medium');
+    },
+  },
 ];
-
-/** There is nothing that this could be done to. */
-export class Impossible extends Error {}
 
 export function pickAction({ luck }: Rig): Action {
   const total = ACTIONS.reduce((sum, { weight }) => sum + weight, 0);
@@ -98,80 +211,105 @@ export function pickAction({ luck }: Rig): Action {
   throw new Error('weights do not add up');
 }
 
-function one<T>(rig: Rig, what: string, items: readonly T[]): T {
+function passing(name: string, weight: number, msOf: (rig: Rig) => number): Action {
+  const choose = (rig: Rig) => {
+    const ms = msOf(rig);
+    return () => rig.pass(ms);
+  };
+  return { name, weight, twice: 'never', choose };
+}
+
+function some<T>(rig: Rig, what: string, items: readonly T[]): T {
   if (items.length === 0) throw new Impossible(`no ${what}`);
   return rig.luck.pick(items);
 }
 
-const cluster = (rig: Rig): Cluster =>
-  one(
+/** The customer's that are there, where he calls from. */
+const clusters = (rig: Rig): readonly Cluster[] =>
+  rig.clusters().filter((c) => c.state !== 'DELETED' && c.account === SCOPE.account);
+const cluster = (rig: Rig): Cluster => some(rig, 'cluster', clusters(rig));
+const ofType = (rig: Rig, wanted: Cluster['type']): Cluster =>
+  some(
     rig,
-    'cluster',
-    rig.clusters().filter((c) => c.state !== 'DELETED' && c.account === SCOPE.account),
+    wanted,
+    clusters(rig).filter(({ type }) => type === wanted),
   );
-
-/** Of the customer, where he calls from. */
-const backup = (rig: Rig, state: Backup['state'] = 'READY'): Backup =>
-  one(
-    rig,
-    state,
-    rig.world
-      .allBackups()
-      .filter((b) => b.state === state && b.region === SCOPE.region && b.account === SCOPE.account),
-  );
-
+const hsmsOf = (rig: Rig, { id }: Cluster) => rig.world.catalog.read((reader) => reader.hsmsOf(id));
+const isActive = ({ state }: { readonly state: string }): boolean => state === 'ACTIVE';
+const hsm = (rig: Rig) => some(rig, 'HSM', hsmsOf(rig, cluster(rig)));
 const withFewHsms = (rig: Rig): Cluster => {
-  const count = ({ id }: Cluster) => rig.world.catalog.read((reader) => reader.hsmsOf(id)).length;
-  const few = rig
-    .clusters()
-    .filter((c) => c.state === 'ACTIVE' && c.account === SCOPE.account && count(c) < 2);
-  return one(rig, 'cluster with few HSMs', few);
+  const isFew = (c: Cluster) => c.state === 'ACTIVE' && hsmsOf(rig, c).length < 2;
+  return some(rig, 'cluster with few HSMs', clusters(rig).filter(isFew));
 };
+
+const backups = (rig: Rig, state: Backup['state']): readonly Backup[] =>
+  rig.world.catalog
+    .read((reader) => reader.backupsIn([state]))
+    .filter((b) => b.region === SCOPE.region && b.account === SCOPE.account);
+const backup = (rig: Rig, state: Backup['state'] = 'READY'): Backup =>
+  some(rig, state, backups(rig, state));
+const heldByLaw = (reader: { heldBackups(): readonly Backup[] }): readonly Backup[] =>
+  reader.heldBackups().filter(({ holds }) => holds.some(({ kind }) => kind === 'legal'));
 
 const sharing = ({ world }: Rig) => createSharing({ catalog: world.catalog, organization: [] });
 const arnOf = (of: Backup): string => resourceArn(of, 'backup', of.id);
 const shared = (rig: Rig): Backup =>
-  one(
+  some(
     rig,
     'shared backup',
-    rig.world.allBackups().filter((b) => b.policy !== undefined && b.region === SCOPE.region),
+    backups(rig, 'READY').filter((b) => b.policy !== undefined),
   );
 
-async function createUser(rig: Rig): Promise<void> {
+function createUser(rig: Rig): () => Promise<void> {
   const { world } = rig;
   const { id } = cluster(rig);
-  const hsm = rig.writer(id);
-  if (hsm === undefined) throw new Impossible('nobody takes writes');
+  const writer = rig.writer(id);
+  if (writer === undefined) throw new Impossible('nobody takes writes');
   rig.users += 1;
   const username = `user_${rig.users}`;
-  await world.asAdmin(hsm.id, (call) =>
-    call('user-create', { username, role: 'crypto-user', password: PASSWORD }),
-  );
-  const { generation } = await world.fleet.hsm(hsm.id).digest();
-  rig.acknowledged.set(id, generation);
-  await world.settle(hsm.id);
+  return async () => {
+    await world.asAdmin(writer.id, (call) =>
+      call('user-create', { username, role: 'crypto-user', password: PASSWORD }),
+    );
+    const { generation } = await world.fleet.hsm(writer.id).hello();
+    rig.acknowledged.set(id, generation);
+    await world.settle(writer.id);
+  };
 }
 
-const holdForDays = (rig: Rig) => {
+/** At the very end of its seven days, before any look of the service. */
+function undeleteTooLate(rig: Rig): () => Promise<void> {
+  const { clock, backups: face } = rig.world;
+  const pending = rig.world.catalog.read((reader) =>
+    reader
+      .backupsIn(['PENDING_DELETION'])
+      .flatMap((b) => (b.state === 'PENDING_DELETION' && b.purgeAt > clock.now() ? [b] : [])),
+  );
+  const { id, purgeAt, region, account } = some(rig, 'PENDING_DELETION', pending);
+  return async () => {
+    await rig.pass(purgeAt - 1 - clock.now());
+    clock.advance(1);
+    await face.undelete({ account, region, principal: CALLER.principal }, id);
+    assert.fail(`${id} was brought back when its seven days were over`);
+  };
+}
+
+function holdForDays(rig: Rig): () => Promise<Backup> {
+  const { id } = backup(rig);
   const days = 1 + rig.luck.below(12);
   // A time plus a duration is a time.
   const until = (rig.world.clock.now() + days * DAY_MS) as EpochMs;
-  return rig.world.backups.hold(CALLER, backup(rig).id, { kind: 'compliance', until }, 'a rule');
-};
-
-function liftHold(rig: Rig): Promise<Backup> {
-  const held = rig.world.allBackups().filter((b) => b.holds.some(({ kind }) => kind === 'legal'));
-  return rig.world.backups.liftHold(CALLER, one(rig, 'legal hold', held).id);
+  return () => rig.world.backups.hold(CALLER, id, { kind: 'compliance', until }, 'a rule');
 }
 
-function copy(rig: Rig): Promise<Backup> {
+function copy(rig: Rig): () => Promise<Backup> {
+  const { id } = backup(rig);
   const days = rig.luck.share() < 0.7 ? { retentionDays: 7 + rig.luck.below(10) } : {};
-  return rig.world.backups.copy(SCOPE, backup(rig).id, { toRegion: REGIONS[1], ...days });
+  return () => rig.world.backups.copy(SCOPE, id, { toRegion: REGIONS[1], ...days });
 }
 
-function share(rig: Rig): Promise<Backup> {
-  const chosen = backup(rig);
-  const arn = arnOf(chosen);
+function share(rig: Rig): () => Promise<Backup> {
+  const arn = arnOf(backup(rig));
   const policy = JSON.stringify({
     Version: '2012-10-17',
     Statement: [
@@ -183,43 +321,23 @@ function share(rig: Rig): Promise<Backup> {
       },
     ],
   });
-  return sharing(rig).putPolicy(CALLER, { arn, policy });
+  return () => sharing(rig).putPolicy(CALLER, { arn, policy });
 }
 
-async function createFromBackup(rig: Rig): Promise<void> {
+function createFromBackup(rig: Rig): () => Promise<void> {
   const { world } = rig;
   const alive = rig.clusters().filter(({ state }) => state !== 'DELETED');
   if (alive.length >= MAX_CLUSTERS) throw new Impossible('enough clusters');
   const source = backup(rig);
-  const { cluster: made } = await world.clusters.create(SCOPE, {
-    hsmType: source.type,
-    subnetIds: ['subnet-00000001', 'subnet-00000002'],
-    sourceBackup: source.id,
-    mode: source.mode,
-    tags: new Map(),
-  });
-  await world.background.idle();
-  await world.clusters.createHsm(SCOPE, { clusterId: made.id, availabilityZone: 'us-east-1a' });
-}
-
-async function deleteHsm(rig: Rig): Promise<void> {
-  const { world } = rig;
-  const { id } = cluster(rig);
-  const hsm = one(
-    rig,
-    'HSM',
-    world.catalog.read((reader) => reader.hsmsOf(id)),
-  );
-  await world.clusters.deleteHsm(SCOPE, id, { hsmId: hsm.id });
-}
-
-async function restoreInto(rig: Rig): Promise<void> {
-  const { world } = rig;
-  const { id } = cluster(rig);
-  const chosen = one(rig, 'READY backup', world.ready(id));
-  await world.restores.start(CALLER, { clusterId: id, backupId: chosen.id });
-}
-
-async function undoRestore(rig: Rig): Promise<void> {
-  await rig.world.restores.undo(CALLER, cluster(rig).id);
+  return async () => {
+    const { cluster: made } = await world.clusters.create(SCOPE, {
+      hsmType: source.type,
+      subnetIds: ['subnet-00000001', 'subnet-00000002'],
+      sourceBackup: source.id,
+      mode: source.mode,
+      tags: new Map(),
+    });
+    await world.background.idle();
+    await world.clusters.createHsm(SCOPE, { clusterId: made.id, availabilityZone: ZONES[0] });
+  };
 }

@@ -11,6 +11,9 @@ export interface Snapshot {
   readonly now: number;
   readonly clusters: readonly Cluster[];
   readonly hsms: readonly Hsm[];
+  /** Ids of all HSMs that the host has. */
+  readonly hosted: ReadonlySet<string>;
+  /** All that are not DELETED, and those that became it since the look before. */
   readonly backups: readonly Backup[];
   readonly restoresUnderWay: readonly Restore[];
   /** Names of all that is in any region's vault. */
@@ -24,6 +27,7 @@ const PARTS = ['body', 'seal-1', 'outer-1'];
 /** Work due by age is done with the next looks, which are minutes apart here. */
 const LATE_MS = 30 * 60_000;
 const FLOOR_MS = 24 * HOUR_MS;
+const UNDO_MS = 7 * DAY_MS;
 
 const RESTING: Readonly<Record<'cluster' | 'hsm' | 'backup', readonly string[]>> = {
   cluster: ['UNINITIALIZED', 'INITIALIZED', 'ACTIVE', 'DEGRADED', 'DELETED'],
@@ -42,6 +46,19 @@ export const LAWS: Readonly<Record<string, Law>> = {
     ...hsms.filter(({ state }) => !RESTING.hsm.includes(state)).map(line),
     ...backups.filter(({ state }) => !RESTING.backup.includes(state)).map(line),
     ...restoresUnderWay.map(line),
+  ],
+  'at most one HSM of a cluster takes changes, and all are of its type': ({ clusters, hsms }) =>
+    clusters.flatMap((cluster) => {
+      const own = hsms.filter(({ clusterId }) => clusterId === cluster.id);
+      const writers = own.filter(({ takesWrites }) => takesWrites);
+      return [
+        ...(writers.length > 1 ? writers.map(line) : []),
+        ...own.filter(({ type }) => type !== cluster.type).map(line),
+      ];
+    }),
+  'the host has the HSMs that rows say, and no other': ({ hsms, hosted }) => [
+    ...[...hosted].filter((id) => !hsms.some((hsm) => hsm.id === id)),
+    ...hsms.filter(({ id, state }) => state === 'ACTIVE' && !hosted.has(id)).map(line),
   ],
   'no READY without a proof of what is stored': ({ backups, stored }) =>
     backups.flatMap((backup) => {
@@ -76,11 +93,23 @@ export const LAWS: Readonly<Record<string, Law>> = {
     }),
   'nothing held is ever gone': ({ now, backups }) =>
     backups.filter((backup) => backup.state !== 'READY' && isHeld(backup, now)).map(line),
-  "no cluster's last backup is purged": ({ backups }, before) => {
+  'whoever wants it back has seven days': ({ backups }, before) =>
+    backups.flatMap((is) => {
+      const was = before?.backups.find(({ id }) => id === is.id);
+      if (is.state !== 'DELETED' || was === undefined || !isKept(was)) return [];
+      const markedAt = was.state === 'PENDING_DELETION' ? was.purgeAt - UNDO_MS : before?.now;
+      return is.deletedAt - (markedAt ?? 0) < UNDO_MS ? [`${line(is)}, was ${was.state}`] : [];
+    }),
+  // By hand it can be: docs/fidelity.md says so, and the command line warns.
+  "no cluster's last backup is purged by the service itself": ({ backups }, before) => {
     const alive = new Set(backups.filter(isKept).map(({ clusterId }) => clusterId));
-    return (before?.backups ?? [])
-      .filter((each) => isKept(each) && !alive.has(each.clusterId))
-      .map(line);
+    const gone = (before?.backups ?? []).filter((was) => isKept(was) && !alive.has(was.clusterId));
+    const byHand = new Set(
+      backups
+        .filter((is) => is.state === 'DELETED' && /asked for/.test(is.why))
+        .map(({ clusterId }) => clusterId),
+    );
+    return gone.filter(({ clusterId }) => !byHand.has(clusterId)).map(line);
   },
   'retention takes nothing young, nothing protected': ({ now, backups, clusters }, before) =>
     taken(backups, before, 'retention').flatMap((was) => {

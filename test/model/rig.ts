@@ -2,19 +2,26 @@
 import assert from 'node:assert/strict';
 import { Keeper } from '../../src/backups/keeper.ts';
 import { DEFAULT_SCHEDULE } from '../../src/backups/schedule.ts';
+import type { CatalogReader } from '../../src/catalog/catalog.ts';
 import type { Cluster, Hsm } from '../../src/clusters/cluster.ts';
 import { retryDeletions } from '../../src/clusters/delete-hsm.ts';
+import { retryMigrations } from '../../src/clusters/migrate-recover.ts';
+import { retryClusters } from '../../src/clusters/recover.ts';
 import { retryRestores } from '../../src/clusters/restore-recover.ts';
 import { DAY_MS, SECOND_MS } from '../../src/kernel/clock.ts';
 import type { ClusterId } from '../../src/kernel/ids.ts';
+import type { EpochMs } from '../../src/kernel/types.ts';
 import type { Luck } from '../support/luck.ts';
-import { callerOf, REGIONS, SCOPE, type World } from '../support/world.ts';
+import type { World } from '../support/world.ts';
 import { broken, type Snapshot } from './model.ts';
+import { allClusters, snapshotOf } from './snapshot.ts';
 
-export const CONSUMER = callerOf('000000000002', SCOPE.region);
-const SCOPES = [SCOPE, CONSUMER, callerOf(SCOPE.account, REGIONS[1])];
 /** A pause that lets the next backup start and wakes whatever waits some seconds. */
 const TICK_MS = 5 * SECOND_MS;
+/** Looked at while days pass: between two looks no backup goes all the way from READY to gone. */
+const CHECK_EVERY_MS = DAY_MS;
+const MOST_ROWS = 1_000;
+const FAR = Number.MAX_SAFE_INTEGER as EpochMs;
 
 export class Rig {
   readonly world: World;
@@ -34,11 +41,11 @@ export class Rig {
     this.#keeper = this.#newKeeper();
   }
 
-  /** A new process on what the old one left. */
-  async restart(): Promise<void> {
+  /** A new process on what the old one left. @param dieAt the crossing at which it dies as well, unless it rests before. */
+  async restart(dieAt?: number): Promise<void> {
     // The dead process's work ends here, while everything still fails.
     await this.world.background.idle();
-    await this.world.restart();
+    await this.world.restart(dieAt);
     this.#keeper = this.#newKeeper();
   }
 
@@ -48,23 +55,30 @@ export class Rig {
     while (this.world.clock.now() < until) {
       if (this.#isDead()) throw new Error('the process has died, and time waits for the next one');
       const now = this.world.clock.now();
-      const next = Math.min(until, ...this.#dues().map((due) => Math.max(due, now + TICK_MS)));
-      this.clusterDays += (this.#live().length * (next - now)) / DAY_MS;
+      const { live, dues } = this.#ahead();
+      const next = Math.min(until, ...dues.map((due) => Math.max(due, now + TICK_MS)));
+      this.clusterDays += (live * (next - now)) / DAY_MS;
       this.world.clock.advance(next - now);
       await this.tick();
+      const isCheckDue = next - (this.#before?.now ?? 0) >= CHECK_EVERY_MS;
+      if (isCheckDue && !this.#isFaulty()) await this.check();
     }
   }
 
+  /** What fails in here is told, and the loop goes on, as the service's does. */
   async tick(): Promise<void> {
-    for (const { clusterId, generation } of this.world.changes.splice(0)) {
-      this.#keeper.noteChange(clusterId, generation);
+    const { background, backups, changes, deps } = this.world;
+    for (const { clusterId, generation } of changes.splice(0)) {
+      background.run('note', async () => this.#keeper.noteChange(clusterId, generation));
     }
-    this.#keeper.tick();
-    retryDeletions(this.world.deps);
-    retryRestores(this.world.deps);
-    await this.world.background.idle();
-    await this.world.backups.copyDue();
-    await this.world.background.idle();
+    background.run('tick', async () => this.#keeper.tick());
+    retryClusters(deps);
+    retryDeletions(deps);
+    retryRestores(deps);
+    retryMigrations(deps);
+    await background.idle();
+    background.run('copies', () => backups.copyDue());
+    await background.idle();
   }
 
   /** Until nothing is left to do: faults are over, a few minutes pass. */
@@ -74,40 +88,25 @@ export class Rig {
 
   /** @throws AssertionError with every law that is broken. */
   async check(): Promise<void> {
-    const snapshot = await this.snapshot();
+    const snapshot = await snapshotOf(this.world, this.#before);
     const faults = [...broken(snapshot, this.#before), ...(await this.#lostChanges())];
     this.#before = snapshot;
     const told = this.world.events.slice(-8).map((event) => JSON.stringify(event));
     assert.deepEqual(faults, [], ['after:', ...this.log.slice(-12), ...told].join('\n'));
   }
 
-  async snapshot(): Promise<Snapshot> {
-    const { catalog, clock } = this.world;
-    const clusters = this.clusters();
-    const names = await Promise.all(REGIONS.map((region) => this.world.stored(region)));
-    return {
-      now: clock.now(),
-      clusters,
-      ...catalog.read((reader) => ({
-        hsms: clusters.flatMap(({ id }) => reader.hsmsOf(id)),
-        restoresUnderWay: reader.restoresUnderWay(),
-      })),
-      backups: this.world.allBackups(),
-      stored: new Set(names.flat()),
-    };
-  }
-
   /** Of every account and region, DELETED ones too. */
   clusters(): readonly Cluster[] {
-    return this.world.catalog.read((reader) =>
-      SCOPES.flatMap((scope) => reader.clusters(scope, {}, { limit: 100 }).items),
-    );
+    return this.world.catalog.read(allClusters);
   }
 
   writer(clusterId: ClusterId): Hsm | undefined {
-    return this.world.catalog
-      .read((reader) => reader.hsmsOf(clusterId))
-      .find((hsm) => hsm.takesWrites && hsm.state === 'ACTIVE');
+    return this.world.catalog.read((reader) => writerIn(reader, clusterId));
+  }
+
+  #isFaulty(): boolean {
+    const { failAt, dieAt } = this.world.faults;
+    return failAt !== undefined || dieAt !== undefined;
   }
 
   #isDead(): boolean {
@@ -115,25 +114,24 @@ export class Rig {
     return dieAt !== undefined && seen.length > dieAt;
   }
 
-  #live(): readonly Cluster[] {
-    return this.clusters().filter(
-      ({ id, state }) => state === 'ACTIVE' && this.writer(id) !== undefined,
-    );
-  }
-
-  #dues(): readonly number[] {
-    const live = this.#live().flatMap((c) => [c.nextBackupAt, c.changeDueAt]);
-    const reviews = this.clusters().map((cluster) => cluster.nextReviewAt);
-    const purges = this.world.allBackups().map((backup) => {
-      if (backup.state === 'PENDING_DELETION') return backup.purgeAt;
-      return backup.state === 'READY' ? backup.ownRetention?.expiresAt : undefined;
+  /** How many clusters live, and what time has to stop for. */
+  #ahead(): { readonly live: number; readonly dues: readonly number[] } {
+    return this.world.catalog.read((reader) => {
+      const clusters = allClusters(reader);
+      const live = clusters.filter(
+        ({ id, state }) => state === 'ACTIVE' && writerIn(reader, id) !== undefined,
+      );
+      const backups = live.flatMap((cluster) => [cluster.nextBackupAt, cluster.changeDueAt]);
+      // What is overdue and stays so, because something protects it, must not make time stand still.
+      const now = this.world.clock.now();
+      const ends = [
+        ...clusters.map(({ nextReviewAt }) => nextReviewAt),
+        ...clusters.map(({ migration }) => migration?.rollbackUntil),
+        ...reader.backupsToPurge(FAR, MOST_ROWS).map(({ purgeAt }) => purgeAt),
+        ...reader.backupsToExpire(FAR, MOST_ROWS).map((copy) => copy.ownRetention?.expiresAt),
+      ].filter((at) => at !== undefined && at > now);
+      return { live: live.length, dues: [...backups, ...ends].filter((at) => at !== undefined) };
     });
-    // What is overdue and stays so, because something protects it, must not make time stand still.
-    const now = this.world.clock.now();
-    return [
-      ...live.filter((at) => at !== undefined),
-      ...[...reviews, ...purges].filter((at) => at !== undefined && at > now),
-    ].filter((at) => at !== undefined);
   }
 
   /** Changes that an officer was told of and that the cluster's HSM does not have. */
@@ -142,7 +140,7 @@ export class Rig {
     for (const [clusterId, generation] of this.acknowledged) {
       const hsm = this.writer(clusterId);
       if (hsm === undefined) continue;
-      const { generation: has } = await this.world.fleet.hsm(hsm.id).digest();
+      const { generation: has } = await this.world.fleet.hsm(hsm.id).hello();
       if (has < generation) lost.push(`${clusterId} has ${has}, acknowledged was ${generation}`);
     }
     return lost;
@@ -162,4 +160,8 @@ export class Rig {
       onMinute: idle,
     });
   }
+}
+
+function writerIn(reader: CatalogReader, clusterId: ClusterId): Hsm | undefined {
+  return reader.hsmsOf(clusterId).find((hsm) => hsm.takesWrites && hsm.state === 'ACTIVE');
 }

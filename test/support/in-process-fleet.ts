@@ -28,6 +28,8 @@ interface Unit {
   readonly clusterId: ClusterId;
   hsm: Hsm;
   line: HsmLine;
+  /** Outlives the HSM's process, as on a host. */
+  frozenBecause: string | null;
 }
 
 export interface InProcessFleetParts {
@@ -45,6 +47,8 @@ export interface InProcessFleetParts {
 export class InProcessFleet implements Fleet {
   readonly #parts: InProcessFleetParts;
   readonly #units = new Map<HsmId, Unit>();
+  /** Read once: a run that is to be repeated must not wait for a file each time. */
+  #certificates: ReturnType<Roots['certificates']> | undefined;
   readonly #listeners: ((event: FleetEvent) => void)[] = [];
 
   constructor(parts: InProcessFleetParts) {
@@ -64,13 +68,13 @@ export class InProcessFleet implements Fleet {
   areRootsLocked = false;
 
   async status(): Promise<FleetStatus> {
-    const { roots } = this.#parts;
+    this.#certificates ??= this.#parts.roots.certificates();
     return {
       areRootsLocked: this.areRootsLocked,
       isEvaluation: true,
       maker: 'keyark',
       owner: 'home',
-      ...(await roots.certificates()),
+      ...(await this.#certificates),
       codeSha256: CODE_SHA256,
     };
   }
@@ -81,19 +85,31 @@ export class InProcessFleet implements Fleet {
       const disk = memoryDisk();
       const started = await this.#start({ disk, isDrill: false, hsmId });
       await this.#make(started.line, {});
-      this.#units.set(hsmId, { disk, clusterId, ...started });
+      this.#units.set(hsmId, { disk, clusterId, ...started, frozenBecause: null });
     }
     return this.hsm(hsmId);
   }
 
   hsm(hsmId: HsmId): HsmHandle {
     const line = (): HsmLine => {
-      const unit = this.#units.get(hsmId);
-      if (unit === undefined) throw new Failed('HSM_GONE', `there is no ${hsmId}`);
+      const unit = this.#unit(hsmId);
       if (this.away.has(hsmId)) throw new Failed('HSM_GONE', `${hsmId} is not running`);
       return unit.line;
     };
-    return handleOf(line, (point) => this.#parts.before?.(point));
+    const handle = handleOf(line, (point) => this.#parts.before?.(point));
+    return {
+      ...handle,
+      limit: async (frozenBecause) => {
+        await handle.limit(frozenBecause);
+        this.#unit(hsmId).frozenBecause = frozenBecause;
+      },
+    };
+  }
+
+  #unit(hsmId: HsmId): Unit {
+    const unit = this.#units.get(hsmId);
+    if (unit === undefined) throw new Failed('HSM_GONE', `there is no ${hsmId}`);
+    return unit;
   }
 
   async createMaker(name: string): Promise<void> {
@@ -104,10 +120,30 @@ export class InProcessFleet implements Fleet {
     await this.#parts.roots.createOwner(name);
   }
 
-  /** The same HSM, its durable state and all, started again with a codec that may forget. */
+  /** As a host does after an HSM's process died: started on its disk, frozen as it was, everybody told. */
+  async restart(hsmId: HsmId): Promise<void> {
+    this.#announce({ kind: 'down', hsmId, reason: 'its process was killed.' });
+    await this.restartWith(hsmId, SCHEMA);
+    const { line, frozenBecause } = this.#unit(hsmId);
+    if (frozenBecause !== null) await line.call('limit', { frozenBecause });
+    await this.#announceUp(hsmId);
+  }
+
+  /** What a control plane that connects anew is told. */
+  async announceAll(): Promise<void> {
+    for (const hsmId of this.#units.keys()) {
+      if (!this.away.has(hsmId)) await this.#announceUp(hsmId);
+    }
+  }
+
+  async #announceUp(hsmId: HsmId): Promise<void> {
+    const hello = await this.#unit(hsmId).line.call('hello', {});
+    this.#announce({ kind: 'up', hsmId, hello });
+  }
+
+  /** The same HSM, its durable state and all, started again thawed, with a codec that may forget. */
   async restartWith(hsmId: HsmId, schema: Schema): Promise<void> {
-    const unit = this.#units.get(hsmId);
-    if (unit === undefined) throw new Failed('HSM_GONE', `there is no ${hsmId}`);
+    const unit = this.#unit(hsmId);
     await unit.hsm.close();
     this.#parts.schema = schema;
     Object.assign(unit, await this.#start({ disk: unit.disk, isDrill: false, hsmId }));
@@ -116,9 +152,7 @@ export class InProcessFleet implements Fleet {
 
   /** The HSM itself: for tests that act as users of it. */
   inside(hsmId: HsmId): Hsm {
-    const unit = this.#units.get(hsmId);
-    if (unit === undefined) throw new Failed('HSM_GONE', `there is no ${hsmId}`);
-    return unit.hsm;
+    return this.#unit(hsmId).hsm;
   }
 
   async list(): Promise<readonly { hsmId: HsmId; isRunning: boolean }[]> {
@@ -218,9 +252,11 @@ export class InProcessFleet implements Fleet {
 
   #tell(hsmId: HsmId, name: string, params: JsonObject): void {
     if (name !== 'changed' && name !== 'activated') return;
-    for (const listener of this.#listeners) {
-      listener({ kind: name, hsmId, generation: Number(params['generation']) });
-    }
+    this.#announce({ kind: name, hsmId, generation: Number(params['generation']) });
+  }
+
+  #announce(event: FleetEvent): void {
+    for (const listener of this.#listeners) listener(event);
   }
 }
 

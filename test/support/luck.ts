@@ -1,4 +1,5 @@
 /** Luck that can be had again: a failure prints its seed, and `KEYARK_SEED=n` repeats it. */
+import type { Random } from '../../src/kernel/random.ts';
 
 export const seedOfThisRun = (): number =>
   Number(process.env['KEYARK_SEED'] ?? Date.now() % 1_000_000);
@@ -36,4 +37,9 @@ export class Luck {
       .sort((a, b) => a.place - b.place)
       .map(({ item }) => item);
   }
+}
+
+/** The same luck as bytes: for ids that a seed repeats, never for keys. */
+export function randomOf(luck: Luck): Random {
+  return { bytes: (length) => Uint8Array.from({ length }, () => luck.below(256)) };
 }

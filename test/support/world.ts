@@ -22,14 +22,14 @@ import { feedFollowers } from '../../src/clusters/feed.ts';
 import { FleetInbox } from '../../src/clusters/fleet-inbox.ts';
 import { handleFleetEvent } from '../../src/clusters/hsm-events.ts';
 import { recoverClusters } from '../../src/clusters/recover.ts';
-import type { CreateClusterRequest } from '../../src/clusters/requests.ts';
+import type { CreateClusterRequest, InitializeRequest } from '../../src/clusters/requests.ts';
 import { createRestores, type Restores } from '../../src/clusters/restores.ts';
 import { Roots } from '../../src/host/roots.ts';
 import { Background } from '../../src/kernel/background.ts';
 import { HOUR_MS } from '../../src/kernel/clock.ts';
 import { Refused } from '../../src/kernel/errors.ts';
 import type { ClusterId, HsmId } from '../../src/kernel/ids.ts';
-import { systemRandom } from '../../src/kernel/random.ts';
+import { type Random, systemRandom } from '../../src/kernel/random.ts';
 import { Serial } from '../../src/kernel/serial.ts';
 import type { JsonObject } from '../../src/kernel/types.ts';
 import { WirePeer } from '../../src/kernel/wire.ts';
@@ -38,6 +38,7 @@ import { LocalKms } from '../../src/kms/local.ts';
 import { ClockWatch } from '../../src/ops/clock-watch.ts';
 import type { ServiceEvent } from '../../src/ops/events.ts';
 import type { Profile } from '../../src/profile.ts';
+import type { VaultFiles } from '../../src/vault/files.ts';
 import { FolderVault } from '../../src/vault/folder.ts';
 import type { Vault } from '../../src/vault/vault.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -95,6 +96,13 @@ export class Faults {
   }
 }
 
+/** What a run that is to be repeated exactly brings along. */
+export interface WorldLuck {
+  readonly ids?: Random;
+  /** The vault's: those of the machine answer in an order of their own. */
+  readonly files?: VaultFiles;
+}
+
 export class World implements AsyncDisposable {
   readonly folder: string;
   readonly clock: FakeClock;
@@ -102,6 +110,7 @@ export class World implements AsyncDisposable {
   readonly events: ServiceEvent[] = [];
   readonly changes: { clusterId: ClusterId; generation: number }[] = [];
   readonly fleet: InProcessFleet;
+  readonly #ids: Random;
   readonly #raw: ReadonlyMap<string, { readonly vault: Vault; readonly kms: Kms }>;
   /** Roomy, unless a test is about quotas: it sets them before the next call. */
   readonly quotas = { clusters: 1_000, hsms: 1_000 };
@@ -118,36 +127,48 @@ export class World implements AsyncDisposable {
   inbox!: FleetInbox;
   watch!: ClockWatch;
 
-  static async open(): Promise<World> {
+  /** @param luck where ids come from; keys are always the system's. */
+  static async open(luck: WorldLuck = {}): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'ka-world-'));
     const clock = new FakeClock();
     const roots = await Roots.open(join(folder, 'roots'), { clock, random: systemRandom });
-    const world = new World(folder, roots, clock);
+    const world = new World({ folder, roots, clock, luck });
     world.#compose();
     return world;
   }
 
-  private constructor(folder: string, roots: Roots, clock: FakeClock) {
+  private constructor(parts: { folder: string; roots: Roots; clock: FakeClock; luck: WorldLuck }) {
+    const { folder, roots, clock, luck } = parts;
     this.folder = folder;
     this.clock = clock;
+    this.#ids = luck.ids ?? systemRandom;
     const { faults } = this;
     this.fleet = new InProcessFleet({ roots, clock, random: systemRandom, before: faults.at });
     this.fleet.onEvent((event) => this.inbox.take(event));
     const inRegion = (region: string) => ({
-      vault: new FolderVault({ folder: join(folder, 'vault', region), clock }),
+      vault: new FolderVault({
+        folder: join(folder, 'vault', region),
+        clock,
+        ...(luck.files === undefined ? {} : { files: luck.files }),
+      }),
       kms: new LocalKms({ folder: join(folder, 'kms'), region }),
     });
     this.#raw = new Map(REGIONS.map((region) => [region, inRegion(region)]));
   }
 
-  /** What a new process would do: open the rows again, clean up, go on. HSMs live on, as the host's do. */
-  async restart(): Promise<void> {
+  /**
+   * What a new process would do: open the rows again, clean up, go on. HSMs live on, as the host's do.
+   * @param dieAt the crossing at which this process dies too. @throws Error when that is before its first rest.
+   */
+  async restart(dieAt?: number): Promise<void> {
     this.faults.reset();
+    if (dieAt !== undefined) this.faults.die(dieAt);
     await this.background.idle();
     this.catalog[Symbol.dispose]();
     this.#compose();
     for (const region of REGIONS) await this.storageOf(region).vault.recover();
     await this.backups.recover();
+    await this.fleet.announceAll();
     recoverClusters(this.deps);
     await this.background.idle();
   }
@@ -171,7 +192,7 @@ export class World implements AsyncDisposable {
       catalog: this.catalog,
       fleet,
       clock,
-      random: systemRandom,
+      random: this.#ids,
       events,
       background,
     };
@@ -290,6 +311,16 @@ export class World implements AsyncDisposable {
   async initializedCluster(
     changes: Partial<CreateClusterRequest> = {},
   ): Promise<{ clusterId: ClusterId; hsmId: HsmId }> {
+    const made = await this.uninitializedCluster(changes);
+    await this.clusters.initialize(SCOPE, await this.certificatesFor(made.clusterId));
+    await this.background.idle();
+    return made;
+  }
+
+  /** One HSM, which has made the CSR. */
+  async uninitializedCluster(
+    changes: Partial<CreateClusterRequest> = {},
+  ): Promise<{ clusterId: ClusterId; hsmId: HsmId }> {
     const { cluster } = await this.clusters.create(SCOPE, {
       hsmType: 'hsm2m.medium',
       subnetIds: ['subnet-00000001', 'subnet-00000002'],
@@ -299,21 +330,21 @@ export class World implements AsyncDisposable {
     });
     await this.background.idle();
     const hsm = await this.addHsm(cluster.id);
-    const customer = new CustomerFolder({
-      data: this.folder,
-      name: cluster.id,
-      clock: this.clock,
-      random: systemRandom,
-    });
-    const authority = await customer.authority();
-    const csr = this.cluster(cluster.id).certificates.clusterCsr ?? '';
-    await this.clusters.initialize(SCOPE, {
-      clusterId: cluster.id,
-      signedCert: signRequestOfCluster(csr, authority, { clock: this.clock, random: systemRandom }),
-      trustAnchor: authority.certificate,
-    });
-    await this.background.idle();
     return { clusterId: cluster.id, hsmId: hsm.id };
+  }
+
+  /** The CSR, signed by the customer's own authority. */
+  async certificatesFor(clusterId: ClusterId): Promise<InitializeRequest> {
+    const { clock } = this;
+    const random = systemRandom;
+    const customer = new CustomerFolder({ data: this.folder, name: clusterId, clock, random });
+    const authority = await customer.authority();
+    const csr = this.cluster(clusterId).certificates.clusterCsr ?? '';
+    return {
+      clusterId,
+      signedCert: signRequestOfCluster(csr, authority, { clock, random }),
+      trustAnchor: authority.certificate,
+    };
   }
 
   /** Until the HSM's events have arrived, and what they caused is done: an answer overtakes no event. */
