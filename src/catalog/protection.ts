@@ -19,7 +19,7 @@ export interface ProvenState {
 }
 
 export interface ProtectionTotals {
-  /** ACTIVE clusters that have an HSM, live or not. */
+  /** Clusters that are in use (`IN_USE`) and have an HSM, live or not. */
   readonly clusters: number;
   /** Those of them without any proven backup. */
   readonly withoutProof: number;
@@ -46,7 +46,7 @@ export interface ProtectionReader {
   proven(clusterId: ClusterId): ProvenState | undefined;
   /** Over one account, in all its regions, or over everything. */
   totals(account?: string): ProtectionTotals;
-  /** ACTIVE clusters with an HSM whose newest proof is older than `since`, or that have none. */
+  /** Clusters in use with an HSM whose newest proof is older than `since`, or that have none. */
   withoutProofSince(since: EpochMs, limit: number): readonly Cluster[];
   /** Clusters with changes that no proven backup has, the one that waits longest first. */
   withUnprovenChanges(limit: number, account?: string): readonly Cluster[];
@@ -64,8 +64,15 @@ export interface ProtectionReader {
   newestSound(clusterId: ClusterId): BackupId | undefined;
 }
 
+/** What a backup is started of. */
 const LIVE = "state = 'ACTIVE' and has_live_hsm = 1";
-const COUNTED = "state = 'ACTIVE' and has_hsm = 1";
+/**
+ * From activation until deletion: a cluster that is restored, moved or broken has state that can be lost, and the
+ * longer it stays so the later its backup is. As the indexes have it, letter by letter, or SQLite would not use them.
+ */
+const IN_USE =
+  "state in ('ACTIVE', 'DEGRADED', 'UPDATE_IN_PROGRESS', 'MODIFY_IN_PROGRESS', 'ROLLBACK_IN_PROGRESS')";
+const COUNTED = `${IN_USE} and has_hsm = 1`;
 const UNPROVEN = `${COUNTED} and newest_change_generation > coalesce(proven_generation, -1)`;
 const SOUND = "state = 'READY' and drill_failure is null";
 

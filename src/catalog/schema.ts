@@ -290,6 +290,18 @@ const STEPS: readonly string[] = [
   alter table clusters add column migration text;
   create index clusters_migrating on clusters (id) where migration is not null;
   `,
+  // Whatever is done to a cluster after its activation, its backups can be late meanwhile. The state stands in
+  // the index of proofs too, so that counts need no rows.
+  `
+  drop index clusters_by_proof;
+  create index clusters_by_proof on clusters (account, region, proven_at, id, state)
+    where state in ('ACTIVE', 'DEGRADED', 'UPDATE_IN_PROGRESS', 'MODIFY_IN_PROGRESS', 'ROLLBACK_IN_PROGRESS')
+      and has_hsm = 1;
+  drop index clusters_unproven;
+  create index clusters_unproven on clusters (coalesce(unproven_since, newest_change_at), id)
+    where state in ('ACTIVE', 'DEGRADED', 'UPDATE_IN_PROGRESS', 'MODIFY_IN_PROGRESS', 'ROLLBACK_IN_PROGRESS')
+      and has_hsm = 1 and newest_change_generation > coalesce(proven_generation, -1);
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;
