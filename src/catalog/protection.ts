@@ -8,6 +8,7 @@ import type { ReadyBackup } from '../backups/backup.ts';
 import type { Cluster } from '../clusters/cluster.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
+import type { Scope } from './catalog.ts';
 import type { Query } from './pages.ts';
 import { backupOf, clusterOf, type Row } from './rows.ts';
 
@@ -56,8 +57,8 @@ export interface ProtectionReader {
   anyToDrill(before: EpochMs): ReadyBackup | undefined;
   /** Backups that failed their latest drill, the longest ago first. */
   failedDrills(before: EpochMs, limit: number, account?: string): readonly ReadyBackup[];
-  /** READY backups of the cluster by when they were proven or tried, longest ago first. */
-  drillsOf(clusterId: ClusterId, limit: number): readonly ReadyBackup[];
+  /** READY backups of the cluster in this scope by when they were proven or tried, longest ago first. */
+  drillsOf(clusterId: ClusterId, scope: Scope, limit: number): readonly ReadyBackup[];
   /** How many sound READY backups were neither proven nor tried since, counted up to `atMost`. */
   undrilledCount(since: EpochMs, atMost: number): number;
   /** The newest sound READY backup of a cluster. */
@@ -218,11 +219,14 @@ export function protectionReader(all: (query: Query) => readonly Row[]): Protect
         limit,
       ),
 
-    drillsOf: (clusterId, limit) =>
+    drillsOf: (clusterId, { account, region }, limit) =>
       ready(
-        `select * from backups where cluster_id = ? and state = 'READY'
+        `select * from backups indexed by backups_by_cluster_state
+          where cluster_id = ? and state = 'READY' and account = ? and region = ?
           order by coalesce(drilled_at, created_at), id limit ?`,
         clusterId,
+        account,
+        region,
         limit,
       ),
 
