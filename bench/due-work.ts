@@ -8,12 +8,14 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Backups } from '../src/backups/backups.ts';
 import { DueDrills } from '../src/backups/drill-due.ts';
 import { Keeper } from '../src/backups/keeper.ts';
+import { clusterFates } from '../src/backups/review.ts';
 import { DEFAULT_SCHEDULE } from '../src/backups/schedule.ts';
 import { Watch } from '../src/backups/watch.ts';
 import type { BackupQuery, Catalog } from '../src/catalog/catalog.ts';
 import { openCatalog } from '../src/catalog/sqlite.ts';
 import { Background } from '../src/kernel/background.ts';
 import { DAY_MS, HOUR_MS } from '../src/kernel/clock.ts';
+import { createPlans } from '../src/ops/plans.ts';
 import {
   at,
   backupId,
@@ -76,6 +78,8 @@ async function ticks(catalog: Catalog, clock: FakeClock): Promise<void> {
     'a tick, little due': () => keeper.tick(),
     'which drill is due': () => new DueDrills({ catalog, clock, events, ...unused }).next(),
     'totals for status and metrics': () => catalog.read((reader) => reader.protection.totals()),
+    'a forecast of 25 clusters': () =>
+      plansOf(catalog, clock, unused).forecast(SCOPE, { clusterId: undefined, most: 3 }),
   });
   for (const [name, time] of quiet) line(name, time, TICK_TARGET_MS);
   clock.advance(2 * DAY_MS);
@@ -85,6 +89,22 @@ async function ticks(catalog: Catalog, clock: FakeClock): Promise<void> {
     'the look of each minute': () => watch.look(),
   });
   for (const [name, time] of overdue) line(name, time, TICK_TARGET_MS);
+}
+
+function plansOf(
+  catalog: Catalog,
+  clock: FakeClock,
+  unused: Pick<Parameters<typeof createPlans>[0], 'fleet'>,
+) {
+  return createPlans({
+    ...unused,
+    catalog,
+    clock,
+    policy: DEFAULT_SCHEDULE,
+    profile: 'own',
+    fatesOf: ({ id }) =>
+      catalog.read((reader) => clusterFates(reader, id, clock.now(), { thinning: true }) ?? []),
+  });
 }
 
 /** Starts as much as may run at once, each tick: taking is what costs nothing here. */

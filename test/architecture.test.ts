@@ -88,7 +88,14 @@ const ARROWS: Readonly<Record<string, Row>> = {
   ops: { imports: ['kernel'], types: ['api', 'backups', 'catalog', 'clusters', 'fleet'] },
   // The rules themselves, so that what is shown is what will be done.
   'ops/plans.ts': {
-    imports: ['kernel', 'ops', 'backups/forecast.ts', 'backups/recent.ts'],
+    imports: [
+      'kernel',
+      'ops',
+      'backups/copy-fates.ts',
+      'backups/forecast.ts',
+      'backups/recent.ts',
+      'backups/sound.ts',
+    ],
     types: ['api', 'backups', 'catalog', 'clusters', 'fleet'],
   },
   'ops/status.ts': {

@@ -15,7 +15,7 @@ export interface ScheduleFacts {
 const MOST_BY_DEFAULT = 3;
 
 export const SCHEDULE_OPERATIONS = {
-  /** The next backups, removals and drills: of one cluster, or of the newest 25. */
+  /** The next backups, removals and drills: of one cluster, or of the newest 25 here, 25 that are gone and 25 with copies here. */
   Forecast: {
     errors: ['NotFound'],
     input: {

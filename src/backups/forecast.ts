@@ -3,7 +3,7 @@
  * the next drills. Pure, from the same rules that act.
  */
 import type { Cluster } from '../clusters/cluster.ts';
-import type { BackupId } from '../kernel/ids.ts';
+import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { PendingBackup, ReadyBackup } from './backup.ts';
 import { nextDrillOf } from './drill-plan.ts';
@@ -17,8 +17,14 @@ import {
   unprovenOf,
 } from './schedule.ts';
 
+/** A cluster that is at home in another region: here lie copies of its backups, and nothing else of it. */
+export interface Elsewhere {
+  readonly id: ClusterId;
+  readonly state: 'ELSEWHERE';
+}
+
 export interface ForecastFacts {
-  readonly cluster: Cluster;
+  readonly cluster: Cluster | Elsewhere;
   readonly hasLiveHsm: boolean;
   readonly provenGeneration: number | undefined;
   /** Of change-driven backups, newest first. */
@@ -52,12 +58,16 @@ export interface Forecast {
   readonly notes: readonly string[];
 }
 
+/** A hold's reason has its date: there may be as many as backups. */
+const MOST_REASONS = 3;
+
 /** @param most of each kind. */
 export function forecastOf(facts: ForecastFacts, now: EpochMs, most: number): Forecast {
   const backups = nextBackups(facts, now, most);
-  const removals = nextRemovals(facts, most);
+  const removals = nextRemovals(facts, now, most);
   const drills = nextDrills(facts, now, most);
-  return { backups, removals, drills, notes: notesOn(facts) };
+  const notes = [...notesOn(facts), ...(removals.length === 0 ? whyKept(facts) : [])];
+  return { backups, removals, drills, notes };
 }
 
 function nextBackups(
@@ -67,7 +77,7 @@ function nextBackups(
 ): readonly Forecast['backups'][number][] {
   const { cluster, hasLiveHsm, policy } = facts;
   if (cluster.state !== 'ACTIVE' || !hasLiveHsm) return [];
-  const changed = nextOnChange(facts, now);
+  const changed = nextOnChange(cluster, facts, now);
   const backups: Forecast['backups'][number][] = changed === undefined ? [] : [changed];
   // Each proven backup starts the 20 hours anew, so what a change brings moves the schedule too.
   let next = changed
@@ -82,7 +92,8 @@ function nextBackups(
 }
 
 function nextOnChange(
-  { cluster, provenGeneration, recent, policy }: ForecastFacts,
+  cluster: Cluster,
+  { provenGeneration, recent, policy }: ForecastFacts,
   now: EpochMs,
 ): Forecast['backups'][number] | undefined {
   const unproven = unprovenOf(cluster, provenGeneration ?? -1);
@@ -104,18 +115,19 @@ const whyScheduled = (policy: SchedulePolicy): string =>
 
 function nextRemovals(
   { pending, fates }: ForecastFacts,
+  now: EpochMs,
   most: number,
 ): readonly Forecast['removals'][number][] {
   const purges = pending.map(({ id, purgeAt, removal }) => ({
     backupId: id,
     what: 'purge' as const,
-    at: purgeAt,
+    at: atLeast(purgeAt, now),
     why: `seven days after its deletion (${removal.why})`,
   }));
   const ends = fates.flatMap((fate) =>
     fate.what === 'kept'
       ? []
-      : [{ backupId: fate.id, what: fate.what, at: fate.at, why: fate.why }],
+      : [{ backupId: fate.id, what: fate.what, at: atLeast(fate.at, now), why: fate.why }],
   );
   return soonest([...purges, ...ends], most);
 }
@@ -137,12 +149,20 @@ function nextDrills(
 }
 
 function notesOn({ cluster, hasLiveHsm, policy }: ForecastFacts): readonly string[] {
+  if (cluster.state === 'ELSEWHERE') {
+    return [`${cluster.id} is not of this region: here lie copies of its backups`];
+  }
+  if (cluster.state !== 'ACTIVE') return [`${cluster.id} is ${cluster.state}: no backups are due`];
   const notes: string[] = [];
-  if (cluster.state !== 'ACTIVE')
-    notes.push(`${cluster.id} is ${cluster.state}: no backups are due`);
-  else if (!hasLiveHsm) notes.push(`${cluster.id} has no live HSM: there is nothing to back up`);
+  if (!hasLiveHsm) notes.push(`${cluster.id} has no live HSM: there is nothing to back up`);
   if (!policy.isChangeDriven) notes.push('changes are backed up with the schedule only');
   return notes;
+}
+
+/** Each reason once. */
+function whyKept({ fates }: ForecastFacts): readonly string[] {
+  const reasons = new Set(fates.flatMap((fate) => (fate.what === 'kept' ? [fate.why] : [])));
+  return [...reasons].slice(0, MOST_REASONS).map((why) => `nothing is removed by itself: ${why}`);
 }
 
 function soonest<T extends { readonly at: EpochMs }>(

@@ -68,6 +68,10 @@ export interface CatalogReader {
   clustersToReview(now: EpochMs, limit: number): readonly Cluster[];
   /** Not DELETED ones that were made from this backup. */
   clustersMadeFrom(id: BackupId): readonly Cluster[];
+  /** DELETED ones of which backups are still stored where they were, READY or PENDING_DELETION; newest first. */
+  clustersOutlived(scope: Scope, limit: number): readonly Cluster[];
+  /** Clusters that are not of this region and have copies stored in it, by id. */
+  clustersCopiedTo(scope: Scope, limit: number): readonly ClusterId[];
   /** With a `migration`: on the way to another HSM type, or able to go back. */
   clustersMigrating(): readonly Cluster[];
   hsm(id: HsmId): Hsm | undefined;
@@ -94,6 +98,8 @@ export interface CatalogReader {
    * in all regions included.
    */
   hasOtherSound(backup: Pick<Backup, 'id' | 'clusterId'>): boolean;
+  /** Whether such a backup of the cluster is anywhere but in this scope. */
+  hasSoundElsewhere(clusterId: ClusterId, scope: Scope): boolean;
   /**
    * The READY backup of the cluster that was created last: order of creation, whatever the clocks said.
    * Copies are never it, wherever they are: a copy is as old as its source, however late it arrived.

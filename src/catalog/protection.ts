@@ -8,6 +8,7 @@ import type { ReadyBackup } from '../backups/backup.ts';
 import type { Cluster } from '../clusters/cluster.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
+import type { Scope } from './catalog.ts';
 import type { Query } from './pages.ts';
 import { backupOf, clusterOf, type Row } from './rows.ts';
 
@@ -19,7 +20,7 @@ export interface ProvenState {
 }
 
 export interface ProtectionTotals {
-  /** ACTIVE clusters that have an HSM, live or not. */
+  /** Clusters that are in use (`IN_USE`) and have an HSM, live or not. */
   readonly clusters: number;
   /** Those of them without any proven backup. */
   readonly withoutProof: number;
@@ -46,7 +47,7 @@ export interface ProtectionReader {
   proven(clusterId: ClusterId): ProvenState | undefined;
   /** Over one account, in all its regions, or over everything. */
   totals(account?: string): ProtectionTotals;
-  /** ACTIVE clusters with an HSM whose newest proof is older than `since`, or that have none. */
+  /** Clusters in use with an HSM whose newest proof is older than `since`, or that have none. */
   withoutProofSince(since: EpochMs, limit: number): readonly Cluster[];
   /** Clusters with changes that no proven backup has, the one that waits longest first. */
   withUnprovenChanges(limit: number, account?: string): readonly Cluster[];
@@ -56,16 +57,23 @@ export interface ProtectionReader {
   anyToDrill(before: EpochMs): ReadyBackup | undefined;
   /** Backups that failed their latest drill, the longest ago first. */
   failedDrills(before: EpochMs, limit: number, account?: string): readonly ReadyBackup[];
-  /** READY backups of the cluster by when they were proven or tried, longest ago first. */
-  drillsOf(clusterId: ClusterId, limit: number): readonly ReadyBackup[];
+  /** READY backups of the cluster in this scope by when they were proven or tried, longest ago first. */
+  drillsOf(clusterId: ClusterId, scope: Scope, limit: number): readonly ReadyBackup[];
   /** How many sound READY backups were neither proven nor tried since, counted up to `atMost`. */
   undrilledCount(since: EpochMs, atMost: number): number;
   /** The newest sound READY backup of a cluster. */
   newestSound(clusterId: ClusterId): BackupId | undefined;
 }
 
+/** What a backup is started of. */
 const LIVE = "state = 'ACTIVE' and has_live_hsm = 1";
-const COUNTED = "state = 'ACTIVE' and has_hsm = 1";
+/**
+ * From activation until deletion: a cluster that is restored, moved or broken has state that can be lost, and the
+ * longer it stays so the later its backup is. As the indexes have it, letter by letter, or SQLite would not use them.
+ */
+const IN_USE =
+  "state in ('ACTIVE', 'DEGRADED', 'UPDATE_IN_PROGRESS', 'MODIFY_IN_PROGRESS', 'ROLLBACK_IN_PROGRESS')";
+const COUNTED = `${IN_USE} and has_hsm = 1`;
 const UNPROVEN = `${COUNTED} and newest_change_generation > coalesce(proven_generation, -1)`;
 const SOUND = "state = 'READY' and drill_failure is null";
 
@@ -211,11 +219,14 @@ export function protectionReader(all: (query: Query) => readonly Row[]): Protect
         limit,
       ),
 
-    drillsOf: (clusterId, limit) =>
+    drillsOf: (clusterId, { account, region }, limit) =>
       ready(
-        `select * from backups where cluster_id = ? and state = 'READY'
+        `select * from backups indexed by backups_by_cluster_state
+          where cluster_id = ? and state = 'READY' and account = ? and region = ?
           order by coalesce(drilled_at, created_at), id limit ?`,
         clusterId,
+        account,
+        region,
         limit,
       ),
 

@@ -290,6 +290,42 @@ const STEPS: readonly string[] = [
   alter table clusters add column migration text;
   create index clusters_migrating on clusters (id) where migration is not null;
   `,
+  // Whatever is done to a cluster after its activation, its backups can be late meanwhile. The state stands in
+  // the index of proofs too, so that counts need no rows.
+  `
+  drop index clusters_by_proof;
+  create index clusters_by_proof on clusters (account, region, proven_at, id, state)
+    where state in ('ACTIVE', 'DEGRADED', 'UPDATE_IN_PROGRESS', 'MODIFY_IN_PROGRESS', 'ROLLBACK_IN_PROGRESS')
+      and has_hsm = 1;
+  drop index clusters_unproven;
+  create index clusters_unproven on clusters (coalesce(unproven_since, newest_change_at), id)
+    where state in ('ACTIVE', 'DEGRADED', 'UPDATE_IN_PROGRESS', 'MODIFY_IN_PROGRESS', 'ROLLBACK_IN_PROGRESS')
+      and has_hsm = 1 and newest_change_generation > coalesce(proven_generation, -1);
+  `,
+  // Which clusters are gone while backups of them are still stored, and which clusters' copies lie in a region.
+  `
+  alter table clusters add column has_stored integer not null default 0;
+  create trigger backups_stored_inserted after insert on backups
+  when new.state in ('READY', 'PENDING_DELETION') begin
+    update clusters set has_stored = 1
+      where id = new.cluster_id and account = new.account and region = new.region;
+  end;
+  create trigger backups_stored_updated after update on backups
+  when (new.state in ('READY', 'PENDING_DELETION')) <> (old.state in ('READY', 'PENDING_DELETION')) begin
+    update clusters set has_stored = exists (
+      select 1 from backups where cluster_id = new.cluster_id and state in ('READY', 'PENDING_DELETION')
+        and account = clusters.account and region = clusters.region
+    ) where id = new.cluster_id;
+  end;
+  update clusters set has_stored = 1 where exists (
+    select 1 from backups where cluster_id = clusters.id and state in ('READY', 'PENDING_DELETION')
+      and account = clusters.account and region = clusters.region
+  );
+  create index clusters_outlived on clusters (account, region, created_at, id)
+    where state = 'DELETED' and has_stored = 1;
+  create index backups_copied on backups (account, region, cluster_id)
+    where copied_at is not null and state in ('READY', 'PENDING_DELETION');
+  `,
 ];
 
 export const SCHEMA_VERSION = STEPS.length;

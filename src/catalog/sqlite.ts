@@ -66,6 +66,8 @@ const FILE_MODE = 0o600;
 const BUSY_MS = 2_000;
 /** Page queries come in a few shapes, one per number of filter values. */
 const MAX_STATEMENTS = 256;
+/** Clusters that are looked at for copies in a region; some may be at home there. */
+const MAX_COPIED = 1_000;
 
 /** @throws Failed `CATALOG`: damaged, foreign, newer than this program, or the disk refuses. */
 export function openCatalog({ folder }: { folder: string }): Catalog {
@@ -226,6 +228,31 @@ class Reader implements CatalogReader {
     return this.statements.all({ sql, params: [id] }).map(clusterOf);
   }
 
+  clustersOutlived({ account, region }: Scope, limit: number): readonly Cluster[] {
+    const sql = `select * from clusters indexed by clusters_outlived
+      where account = ? and region = ? and state = 'DELETED' and has_stored = 1
+      order by created_at desc, id desc limit ?`;
+    return this.statements.all({ sql, params: [account, region, limit] }).map(clusterOf);
+  }
+
+  clustersCopiedTo({ account, region }: Scope, limit: number): readonly ClusterId[] {
+    // From one cluster's first entry to the next one's: what a cluster has many copies of costs no more.
+    const next = `select cluster_id from backups indexed by backups_copied
+      where account = ? and region = ? and copied_at is not null and state in ('READY', 'PENDING_DELETION')`;
+    const sql = `
+      with recursive copied (id) as (
+        select * from (${next} order by cluster_id limit 1)
+        union all
+        select (${next} and cluster_id > copied.id order by cluster_id limit 1)
+          from copied where copied.id is not null limit ${MAX_COPIED}
+      )
+      select copied.id from copied left join clusters on clusters.id = copied.id
+        where copied.id is not null and clusters.region is not ? limit ?`;
+    const params = [account, region, account, region, region, limit];
+    // Written from clusters' ids by `backupValues`.
+    return this.statements.all({ sql, params }).map((row) => String(row['id']) as ClusterId);
+  }
+
   clustersMigrating(): readonly Cluster[] {
     const sql = `select * from clusters indexed by clusters_migrating
       where migration is not null order by id`;
@@ -312,6 +339,13 @@ class Reader implements CatalogReader {
     const sql = `select 1 from backups indexed by backups_by_cluster_state
       where cluster_id = ? and state = 'READY' and id <> ? and drill_failure is null limit 1`;
     return this.statements.get(sql, clusterId, id) !== undefined;
+  }
+
+  hasSoundElsewhere(clusterId: ClusterId, { account, region }: Scope): boolean {
+    const sql = `select 1 from backups indexed by backups_by_cluster_state
+      where cluster_id = ? and state = 'READY' and drill_failure is null
+        and (account <> ? or region <> ?) limit 1`;
+    return this.statements.get(sql, clusterId, account, region) !== undefined;
   }
 
   newestReady(clusterId: ClusterId): ReadyBackup | undefined {

@@ -15,7 +15,7 @@ export type Level = keyof typeof LEVELS;
 
 export interface HealthFacts {
   readonly now: EpochMs;
-  /** ACTIVE clusters that have an HSM. */
+  /** Clusters in use that have an HSM, whatever is done to them just now. */
   readonly clusters: number;
   readonly withoutProof: number;
   readonly oldestProofAt?: EpochMs;

@@ -168,7 +168,7 @@ function gauges(
       'For how long the oldest such change has waited.',
       ageOf(totals?.unprovenSince),
     ],
-    ['keyark_clusters', 'ACTIVE clusters that have an HSM.', totals?.clusters],
+    ['keyark_clusters', 'Clusters in use that have an HSM.', totals?.clusters],
     ['keyark_clusters_without_proof', 'Of them, without any proven backup.', totals?.withoutProof],
     ['keyark_backups_due', 'Scheduled backups that are due and have not begun.', about.due],
     ['keyark_drills_failing', 'READY backups that did not open again.', totals?.failing],

@@ -24,6 +24,8 @@ const LIVE_STATES = [
   'ACTIVE',
   'DEGRADED',
   'UPDATE_IN_PROGRESS',
+  'MODIFY_IN_PROGRESS',
+  'ROLLBACK_IN_PROGRESS',
 ] as const;
 
 /** What one answer lists; the headline is over all of them. */

@@ -138,3 +138,32 @@ test('drills are listed soonest first, but for what is gone by then', () => {
     ],
   );
 });
+
+test('of a cluster that is elsewhere only removals and drills are forecast', () => {
+  const cluster = { id: clusterId(1), state: 'ELSEWHERE' } as const;
+  const { backups, removals, notes } = forecastOf(
+    {
+      ...FACTS,
+      cluster,
+      hasLiveHsm: false,
+      fates: [{ id: backupId(1), what: 'retention', at: at(NOW - 1), why: 'old' }],
+    },
+    NOW,
+    9,
+  );
+  assert.deepEqual(backups, []);
+  // What is overdue is forecast for now.
+  assert.deepEqual(removals, [{ backupId: backupId(1), what: 'retention', at: NOW, why: 'old' }]);
+  assert.equal(notes.length, 1);
+  assert.match(notes.join(), /not of this region/);
+});
+
+test('where nothing is removed each reason is said once, but not a hundred of them', () => {
+  const kept = (n: number, why: string) => ({ id: backupId(n), what: 'kept', why }) as const;
+  const notesOf = (fates: ForecastFacts['fates']) => forecastOf({ ...FACTS, fates }, NOW, 9).notes;
+  assert.deepEqual(notesOf([kept(1, 'held'), kept(2, 'held')]), [
+    'nothing is removed by itself: held',
+  ]);
+  const many = Array.from({ length: 100 }, (_, n) => kept(n, `held until ${n}`));
+  assert.equal(notesOf(many).length, 3);
+});

@@ -473,6 +473,36 @@ export function catalogLaws(name: string, make: () => Promise<CatalogUnderTest>)
       });
     });
 
+    it('finds clusters that their backups outlived, and those whose copies lie in a region', () => {
+      const far = { account: SCOPE.account, region: 'eu-west-1' };
+      const copyOf = (n: number, cluster: number) =>
+        readyBackup(n, { ...copiedUntil(8), ...far, clusterId: clusterId(cluster) });
+      write((writer) => {
+        for (const n of [1, 2, 3, 4]) writer.createCluster(sampleCluster(n, { state: 'DELETED' }));
+        writer.createCluster(sampleCluster(5));
+        writer.createCluster(sampleCluster(6, far));
+        for (const n of [1, 5]) writer.createBackup(readyBackup(n, { clusterId: clusterId(n) }));
+        writer.createBackup(unfinishedBackup(2, { clusterId: clusterId(2) }));
+        writer.putBackup(pendingBackup(2, 99, { clusterId: clusterId(2) }));
+        writer.createBackup(readyBackup(3, { clusterId: clusterId(3) }));
+        writer.putBackup(deletedBackup(3, { clusterId: clusterId(3) }));
+        // Of the fourth one nothing is left but two copies elsewhere.
+        for (const n of [40, 41]) writer.createBackup(copyOf(n, 4));
+        for (const n of [50, 60]) writer.createBackup(copyOf(n, n / 10));
+      });
+      const ids = (clusters: readonly { id: string }[]) => clusters.map(({ id }) => id);
+      catalog.read((reader) => {
+        assert.deepEqual(ids(reader.clustersOutlived(SCOPE, 9)), [clusterId(2), clusterId(1)]);
+        assert.deepEqual(ids(reader.clustersOutlived(SCOPE, 1)), [clusterId(2)]);
+        assert.deepEqual(reader.clustersOutlived(far, 9), []);
+        assert.deepEqual(reader.clustersCopiedTo(far, 9), [clusterId(4), clusterId(5)]);
+        assert.deepEqual(reader.clustersCopiedTo(far, 1), [clusterId(4)]);
+        assert.deepEqual(reader.clustersCopiedTo(SCOPE, 9), []);
+        assert.equal(reader.hasSoundElsewhere(clusterId(5), far), true);
+        assert.equal(reader.hasSoundElsewhere(clusterId(4), far), false);
+      });
+    });
+
     it('finds the clusters that move to another HSM type, or can go back, and keeps every part of it', () => {
       const swap = { oldHsmId: hsmId(1), newHsmId: hsmId(2), backHsmId: hsmId(3) };
       const way = {

@@ -13,7 +13,7 @@ export function addForecast(program: Command, context: Context): void {
   const command = program
     .command('forecast')
     .description('what comes next: backups, removals and drills, with their reasons')
-    .option('--cluster-id <id>', 'of this cluster only')
+    .option('--cluster-id <id>', 'of this cluster only; also of one whose copies are here')
     .option('--most <number>', 'how many of each kind', '3')
     .addHelpText('after', '\nExample:\n  keyark forecast --cluster-id cluster-… --most 10');
   withJson(withData(command)).action(async () => {
@@ -37,8 +37,12 @@ export function forecastLines(answer: JsonObject): readonly string[] {
   const now = optionalTime(answer, 'Now');
   const clusters = listOf(answer, 'Clusters');
   const head = `Profile ${textOf(answer, 'Profile')}. If nothing else happens:`;
-  if (clusters.length === 0) return [head, 'No active cluster: nothing is planned.'];
-  return [head, ...clusters.flatMap((cluster) => clusterLines(cluster, now))];
+  if (clusters.length === 0) {
+    return [head, 'No cluster and no copy of a backup is in this region: nothing is planned.'];
+  }
+  const more =
+    answer['HasMoreClusters'] === true ? ['', 'There are more: ask with --cluster-id.'] : [];
+  return [head, ...clusters.flatMap((cluster) => clusterLines(cluster, now)), ...more];
 }
 
 function clusterLines(cluster: JsonObject, now: EpochMs | undefined): readonly string[] {
