@@ -38,7 +38,7 @@ export function addBackupRemoval(backup: Command, context: Context): void {
     if (hasOption(undelete, 'json')) context.print.json(answer);
     else {
       context.print.line(
-        `${id} is READY again. Retention and thinning leave it alone for 7 days, or until its policy is changed.`,
+        `${id} is READY again. Retention and thinning leave it alone for 7 days, or until its policy is changed; in the profile aws-exact the next purge takes it again, as AWS's does.`,
       );
     }
   });
