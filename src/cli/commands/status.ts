@@ -150,6 +150,8 @@ function trailLines(status: JsonObject): readonly string[] {
 function clusterRow(cluster: JsonObject, now: EpochMs): readonly string[] {
   const proven = optionalTime(cluster, 'NewestProvenAt');
   const next = optionalTime(cluster, 'NextBackupAt');
+  // The forecast's words; it has more of them.
+  const noNext = cluster['State'] === 'ACTIVE' ? 'nothing to back up' : '-';
   const unproven = cluster['HasUnprovenChanges'] === true ? ', newer changes wait' : '';
   return [
     textOf(cluster, 'ClusterId'),
@@ -157,6 +159,6 @@ function clusterRow(cluster: JsonObject, now: EpochMs): readonly string[] {
     String(cluster['Hsms']),
     String(cluster['KeysProven']),
     proven === undefined ? 'none' : `${ago(proven, now)}${unproven}`,
-    next === undefined ? '-' : next <= now ? 'now' : `in ${duration(next - now)}`,
+    next === undefined ? noNext : next <= now ? 'now' : `in ${duration(next - now)}`,
   ];
 }
