@@ -3,13 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DEFAULT_SCHEDULE } from '../../src/backups/schedule.ts';
 import { statusLines } from '../../src/cli/commands/status.ts';
-import { listOf } from '../../src/cli/json.ts';
+import { listOf, objectOf, textOf } from '../../src/cli/json.ts';
 import { DAY_MS } from '../../src/kernel/clock.ts';
 import type { ClusterId } from '../../src/kernel/ids.ts';
+import type { JsonObject } from '../../src/kernel/types.ts';
 import { createPlans } from '../../src/ops/plans.ts';
 import { protectionOf } from '../../src/ops/protection.ts';
 import { createStatus } from '../../src/ops/status.ts';
-import { SCOPE, World } from '../support/world.ts';
+import { at, readyBackup } from '../support/catalog-samples.ts';
+import { callerOf, SCOPE, World } from '../support/world.ts';
 
 function factsOf(world: World) {
   const { catalog, fleet, clock } = world;
@@ -29,6 +31,22 @@ function factsOf(world: World) {
   });
 }
 
+const levelOf = (status: JsonObject): string => textOf(objectOf(status, 'Health'), 'Level');
+
+test('an overdue drill of one account makes no other account late', async () => {
+  await using world = await World.open();
+  const { clusterId: own } = await world.activeCluster();
+  const other = callerOf('000087654321', SCOPE.region);
+  const longAgo = at(world.clock.now() - 31 * DAY_MS);
+  world.catalog.transact((writer) => {
+    writer.createBackup(readyBackup(9, { ...scopeOf(other), createdAt: longAgo }));
+  });
+  const facts = factsOf(world);
+  assert.equal(levelOf(await facts.status(SCOPE)), 'good');
+  assert.equal(levelOf(await facts.status(other)), 'late');
+  assert.equal(world.ready(own).length, 1);
+});
+
 test('of a cluster without HSMs status and forecast say that there is nothing to back up', async () => {
   await using world = await World.open();
   const { clusterId: id, hsmId } = await world.activeCluster();
@@ -46,6 +64,8 @@ test('of a cluster without HSMs status and forecast say that there is nothing to
   assert.match(after.line, / nothing to back up$/);
   assert.match(String(after.notes), /nothing to back up/);
 });
+
+const scopeOf = ({ account, region }: typeof SCOPE) => ({ account, region });
 
 async function seen(world: World, facts: ReturnType<typeof factsOf>, id: ClusterId) {
   const status = await facts.status(SCOPE);
