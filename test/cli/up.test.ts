@@ -124,7 +124,8 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
     await on('status'),
     /^GOOD: newest proven backup .*; \d+ keys? in no proven backup +\(profile own\)/,
   );
-  assert.match(await on('status', '--check'), /^good: /);
+  assert.match(await on('status', '--check'), /^good: newest .* {3}\(profile own\)\n$/);
+  assert.equal(JSON.parse(await on('status', '--check', '--json')).Profile, 'own');
   assert.match(
     await on('forecast'),
     /cluster-keyark\S+\n[\s\S]* scheduled backup .*24 hours[\s\S]* drill +backup-/,

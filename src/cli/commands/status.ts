@@ -12,7 +12,7 @@ import {
   optionalTime,
   textOf,
 } from '../json.ts';
-import { holdLines, markLines } from '../marks.ts';
+import { holdLines, markLines, rehearsalMark } from '../marks.ts';
 import { ago, duration, tableLines } from '../print.ts';
 
 export function addStatus(program: Command, context: Context): void {
@@ -62,7 +62,8 @@ async function check(context: Context, command: Command): Promise<void> {
 
 function checkLine(status: JsonObject): string {
   const reasons = listOf(objectOf(status, 'Health'), 'Reasons').map((each) => textOf(each, 'Why'));
-  return [...reasons, headline(status)].join('; ');
+  // The level stays the line's first word: monitors read it there.
+  return `${rehearsalMark(status)}${[...reasons, headline(status)].join('; ')}   (profile ${textOf(status, 'Profile')})`;
 }
 
 /** How old the oldest cluster's newest proof is, and what no proof has. */
