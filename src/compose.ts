@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { Credentials } from './access/credentials.ts';
 import { knownActions } from './api/actions.ts';
-import { Once } from './api/once.ts';
+import { everyTime, Once } from './api/once.ts';
 import { type Api, createApi } from './api/server.ts';
 import { type Rates, Throttle } from './api/throttle.ts';
 import { catalogHeads, whereIn } from './audit/catalog.ts';
@@ -266,7 +266,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     // Clients sign by real clocks, also on a rehearsal.
     clock: machine.clock,
     random: names,
-    once: new Once(catalog, clock),
+    once: isOffered(profile, 'onceOnly') ? new Once(catalog, clock) : everyTime,
     throttle: new Throttle(config.rates, clock),
     regions,
     readiness: native.readiness,

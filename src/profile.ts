@@ -47,6 +47,30 @@ export const FEATURES = {
     'aws-exact': false,
     why: 'AWS copies on request only: CopyBackupToRegion',
   },
+  copyRetention: {
+    what: 'A retention for copies',
+    own: true,
+    'aws-exact': false,
+    why: 'AWS keeps a copy in another region until somebody deletes it: DeleteBackup',
+  },
+  holds: {
+    what: 'Holds',
+    own: true,
+    'aws-exact': false,
+    why: 'AWS has none: what protects a backup there are ModifyBackupAttributes with NeverExpires, and policies that deny DeleteBackup',
+  },
+  undoGrace: {
+    what: 'Sparing what was brought back from retention for seven days',
+    own: true,
+    'aws-exact': false,
+    why: "AWS's next purge takes it again, unless the retention was raised or NeverExpires set before RestoreBackup",
+  },
+  onceOnly: {
+    what: 'One resource for a create that an SDK sends twice',
+    own: true,
+    'aws-exact': false,
+    why: 'AWS has no client token for these creates: one whose answer was lost may run twice, and a script must look for the second cluster, HSM or copy',
+  },
   proofs: {
     what: 'READY only after a second HSM opened it',
     own: true,
@@ -57,7 +81,7 @@ export const FEATURES = {
     what: 'Opening old backups again',
     own: true,
     'aws-exact': true,
-    why: 'it changes nothing that a client sees',
+    why: 'no client sees one; the next backup comes early when one fails, still one in any 24 hours as AWS promises',
   },
   dailyFloor: {
     what: 'A backup in any 24 hours',
@@ -73,12 +97,15 @@ export function isOffered(profile: Profile, feature: Feature): boolean {
   return FEATURES[feature][profile];
 }
 
+/** Why not, and what would work; undefined when it is offered. */
+export function whyNotOffered(profile: Profile, feature: Feature): string | undefined {
+  const row: Row = FEATURES[feature];
+  if (row[profile]) return undefined;
+  return `${row.what}: not in the profile ${profile}, because ${row.why}. The profile "own" has it (profile = "own" in keyark.toml, then a restart).`;
+}
+
 /** @throws Refused `InvalidRequest`, saying why not and what would work. */
 export function requireFeature(profile: Profile, feature: Feature): void {
-  const row: Row = FEATURES[feature];
-  if (row[profile]) return;
-  throw new Refused(
-    'InvalidRequest',
-    `[PROFILE] ${row.what}: not in the profile ${profile}, because ${row.why}. Nothing was done. The profile "own" has it (profile = "own" in keyark.toml, then a restart).`,
-  );
+  const why = whyNotOffered(profile, feature);
+  if (why !== undefined) throw new Refused('InvalidRequest', `[PROFILE] ${why} Nothing was done.`);
 }

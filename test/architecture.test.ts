@@ -100,7 +100,7 @@ const ARROWS: Readonly<Record<string, Row>> = {
   },
   'ops/status.ts': {
     imports: ['kernel', 'ops'],
-    types: ['api', 'catalog', 'fleet', 'vault'],
+    types: ['api', 'catalog', 'clusters', 'fleet', 'vault'],
     node: ['fs'],
   },
   api: {

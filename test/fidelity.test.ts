@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { OPERATIONS } from '../src/api/shapes.ts';
+import { FEATURES } from '../src/profile.ts';
 
 const PAGE = readFileSync(join(import.meta.dirname, '..', 'docs', 'fidelity.md'), 'utf8');
 
@@ -17,6 +18,15 @@ function rowsUnder(heading: string): string[] {
 
 test('every operation of the API has its row', () => {
   assert.deepEqual(rowsUnder('The eighteen operations'), Object.keys(OPERATIONS));
+});
+
+test('every difference between the profiles has its row', () => {
+  const rows = rowsUnder('The profile aws-exact');
+  const named = Object.values(FEATURES).map(({ what }) => what);
+  assert.deepEqual(
+    rows.filter((row) => named.some((what) => what === row)),
+    named,
+  );
 });
 
 test('every link within the page leads to one of its headings', () => {

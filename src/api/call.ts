@@ -48,7 +48,7 @@ export interface CallParts {
   readonly trail: Pick<Trail, 'begin' | 'end' | 'note' | 'noteUnaccepted'>;
   readonly catalog: Catalog;
   readonly regions: readonly string[];
-  readonly once: Once;
+  readonly once: Pick<Once, 'run'>;
   readonly throttle: Throttle;
   readonly clock: Clock;
   readonly random: Random;

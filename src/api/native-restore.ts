@@ -8,10 +8,12 @@ import type { Counts, ObjectChanges, PlanChanges, PlanSide } from '../hsm/protoc
 import { HOUR_MS } from '../kernel/clock.ts';
 import { parseBackupId, parseClusterId } from '../kernel/ids.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
+import { renderRun } from './render.ts';
 import { backupId, clusterId, type OperationShape, type ValueOf } from './shapes.ts';
 
 export interface RestoreFaces {
   readonly restores: Restores;
+  readonly native: Parameters<typeof renderRun>[0];
 }
 
 export const RESTORE_OPERATIONS = {
@@ -51,13 +53,13 @@ export const RESTORE_NATIVE: {
     request: ValueOf<(typeof RESTORE_OPERATIONS)[Name]['input']>,
   ) => Promise<JsonObject>;
 } = {
-  PlanRestore: async ({ restores }, caller, { ClusterId, BackupId }) =>
-    renderPlan(
-      await restores.plan(caller, {
-        clusterId: ClusterId === undefined ? undefined : parseClusterId(ClusterId),
-        backupId: BackupId === undefined ? undefined : parseBackupId(BackupId),
-      }),
-    ),
+  PlanRestore: async ({ restores, native }, caller, { ClusterId, BackupId }) => {
+    const plan = await restores.plan(caller, {
+      clusterId: ClusterId === undefined ? undefined : parseClusterId(ClusterId),
+      backupId: BackupId === undefined ? undefined : parseBackupId(BackupId),
+    });
+    return { ...renderRun(native), ...renderPlan(plan) };
+  },
   StartRestore: async ({ restores }, caller, { ClusterId, BackupId }) => ({
     Restore: renderRestore(
       await restores.start(caller, {

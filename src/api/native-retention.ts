@@ -7,7 +7,7 @@ import { Refused } from '../kernel/errors.ts';
 import { parseBackupId } from '../kernel/ids.ts';
 import type { EpochMs, JsonObject } from '../kernel/types.ts';
 import type { NativeFaces } from './native.ts';
-import { renderBackup, seconds } from './render.ts';
+import { renderBackup, renderRun, seconds } from './render.ts';
 import { backupId, type OperationShape, type Shape, type ValueOf } from './shapes.ts';
 
 /** The service's time: shown, believed again, and on a rehearsal moved. */
@@ -105,11 +105,12 @@ export const RETENTION: {
     return { Backup: renderBackup(backup), RetentionDays: backup.ownRetention?.days };
   },
 
-  GetDeletionRecord: async ({ backups }, caller, request) => {
+  GetDeletionRecord: async ({ backups, native }, caller, request) => {
     const id = parseBackupId(request.BackupId);
     const [backup] = backups.describe(caller, { ids: [id] }, { limit: 1 }).items;
     if (backup === undefined) throw new Refused('NotFound', `${id} does not exist here.`);
-    return deletionRecord(backup);
+    const { Profile, IsRehearsal } = renderRun(native);
+    return { ...deletionRecord(backup), AnsweredBy: { Profile }, IsRehearsal };
   },
 
   GetClock: async ({ native }) => native.time.clock(),
@@ -142,6 +143,8 @@ function deletionRecord(backup: Backup): JsonObject {
   return {
     BackupId: backup.id,
     ClusterId: backup.clusterId,
+    // As it was when the parts went; records from before this was kept have none, and who answers is not who purged.
+    Profile: backup.record?.profile,
     DeletedAt: seconds(backup.deletedAt),
     Why: backup.why,
     Parts: (backup.record?.parts ?? []).map(({ name, removedAt, absentAt }) => ({

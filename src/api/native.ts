@@ -15,7 +15,7 @@ import { RESTORE_NATIVE, RESTORE_OPERATIONS, type RestoreFaces } from './native-
 import { RETENTION, RETENTION_OPERATIONS, type TimeFacts } from './native-retention.ts';
 import { SCHEDULE, SCHEDULE_OPERATIONS, type ScheduleFacts } from './native-schedule.ts';
 import { SHARING, SHARING_OPERATIONS, type SharingFaces } from './native-sharing.ts';
-import { renderBackup } from './render.ts';
+import { renderBackup, renderRun } from './render.ts';
 import {
   backupId,
   clusterId,
@@ -200,14 +200,15 @@ export const NATIVE: {
     };
   },
 
-  DrillBackup: async ({ backups }, caller, request) => {
+  DrillBackup: async ({ backups, native }, caller, request) => {
     const outcome = await backups.drill(caller, parseBackupId(request.BackupId), {
       ...(request.Maker !== undefined && { maker: request.Maker }),
       ...(request.Owner !== undefined && { owner: request.Owner }),
     });
-    if (!outcome.opened) return { Opened: false, Why: outcome.why };
+    if (!outcome.opened) return { ...renderRun(native), Opened: false, Why: outcome.why };
     const { users, keys, objects, tombstones } = outcome.counts;
     return {
+      ...renderRun(native),
       Opened: true,
       Counts: { Users: users, Keys: keys, Objects: objects, Tombstones: tombstones },
       Difference: outcome.difference,

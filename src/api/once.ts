@@ -68,6 +68,11 @@ export class Once {
   }
 }
 
+/** For a profile without it: each try is a wish of its own, whatever header it has. */
+export const everyTime: Pick<Once, 'run'> = {
+  run: async (_attempt, create) => await create(() => {}),
+};
+
 /** Same caller, operation, region and body: anything else under the same id is another call. */
 function keyOf({ caller, operation, invocationId, body }: Try): string | undefined {
   if (invocationId === undefined || !INVOCATION_ID.test(invocationId)) return undefined;

@@ -104,3 +104,12 @@ export function renderDestinationBackup(copy: Backup): JsonObject {
     SourceCluster: copy.copy?.sourceCluster,
   };
 }
+
+/** Under what an answer was given. What a rehearsal shows is no evidence of anything else. */
+export const renderRun = (run: {
+  readonly profile: string;
+  readonly time: { readonly isRehearsal: boolean };
+}): JsonObject => ({
+  Profile: run.profile,
+  IsRehearsal: run.time.isRehearsal ? true : undefined,
+});

@@ -63,7 +63,9 @@ function parseFilters(shape: FiltersShape, json: Json, path: string) {
   const parsed: Record<string, unknown> = {};
   for (const [name, values] of Object.entries(shape.names)) {
     const value = json.get(name);
-    if (value !== undefined) parsed[name] = parseShape(values, value, `${path}.${name}`);
+    // As any member: null means absent.
+    if (value === undefined || value === null) continue;
+    parsed[name] = parseShape(values, value, `${path}.${name}`);
   }
   return parsed;
 }

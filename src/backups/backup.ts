@@ -2,6 +2,7 @@
 import type { HsmMode, HsmType, ProofStatement, SealStatement, Signed } from '../hsm/protocol.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
+import type { Profile } from '../profile.ts';
 
 /** Why it was taken. */
 export type BackupCause =
@@ -56,6 +57,8 @@ export interface Removal {
 
 /** What was destroyed at the end, in the order in which it went, and that it was looked for afterwards. */
 export interface DeletionRecord {
+  /** Under which profile; absent in records from before this was kept. */
+  readonly profile?: Profile;
   readonly parts: readonly {
     readonly name: string;
     readonly removedAt: EpochMs;

@@ -249,15 +249,23 @@ export function createBackups(deps: BackupsDeps): Backups {
       return deleted;
     },
     async undelete(caller, id) {
-      const ready = await change(caller, id, markUndeleted);
+      const ready = await change(caller, id, (backup, now) =>
+        markUndeleted(backup, now, deps.profile),
+      );
       const { clusterId } = ready;
       events.emit({ kind: 'backupUndeleted', backupId: id, clusterId, by: caller.principal });
       return ready;
     },
-    modifyRetention: (scope, id, days) =>
-      change(scope, id, (backup) => withOwnRetention(backup, days)),
-    hold: (caller, id, terms, why) =>
-      turns.run(id, () => setHold(deps, findOwn(caller, id), { terms, why, by: caller.principal })),
+    async modifyRetention(scope, id, days) {
+      // Taking one away is always possible: AWS has none either.
+      if (days !== undefined) requireFeature(deps.profile, 'copyRetention');
+      return await change(scope, id, (backup) => withOwnRetention(backup, days));
+    },
+    async hold(caller, id, terms, why) {
+      requireFeature(deps.profile, 'holds');
+      const given = { terms, why, by: caller.principal };
+      return await turns.run(id, () => setHold(deps, findOwn(caller, id), given));
+    },
     async liftHold(caller, id) {
       const free = await turns.run(id, () => liftHold(deps, findOwn(caller, id), caller.principal));
       catalog.transact((writer) => lookSoon(writer, free, clock.now()));
@@ -312,7 +320,10 @@ export function createBackups(deps: BackupsDeps): Backups {
       return await drillBackup({ fleet: deps.fleet, storage }, backup, roots);
     },
     async copy(caller, id, request, onCreated) {
-      if (request.retentionDays !== undefined) checkCopyRetention(request.retentionDays);
+      if (request.retentionDays !== undefined) {
+        requireFeature(deps.profile, 'copyRetention');
+        checkCopyRetention(request.retentionDays);
+      }
       const find = (found: Backup | undefined) => sourceOfCopy(found, caller, id);
       return await copier.begin(id, find, request, onCreated);
     },

@@ -9,6 +9,7 @@ import { type BackupId, newBackupId } from '../kernel/ids.ts';
 import { Lanes } from '../kernel/lanes.ts';
 import type { Random } from '../kernel/random.ts';
 import type { Serial } from '../kernel/serial.ts';
+import { isOffered } from '../profile.ts';
 import type { Backup } from './backup.ts';
 import {
   type CopyDeps,
@@ -79,9 +80,10 @@ export class Copier {
     for (const row of rows.filter(isCopyUnderWay)) this.#start(row);
   }
 
-  /** Makes the copies that rules want and whose time has come, until there is none. */
+  /** Makes the copies that rules want and whose time has come, until there is none; wishes outlive a profile. */
   makeWanted(): Promise<void> {
     return this.#ruleLane.run(async () => {
+      if (!isOffered(this.#deps.profile, 'copyRules')) return;
       // Each turn ends a wish or moves it into the future, so this ends.
       for (;;) {
         const { catalog, clock } = this.#deps;

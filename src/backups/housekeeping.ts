@@ -8,6 +8,7 @@ import type { BackupId } from '../kernel/ids.ts';
 import type { Serial } from '../kernel/serial.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
+import { isOffered, type Profile } from '../profile.ts';
 import type { PendingBackup } from './backup.ts';
 import { purgeBackup } from './purge.ts';
 import type { RetentionPolicy } from './retention.ts';
@@ -26,6 +27,7 @@ export interface HousekeepingDeps {
   readonly watch: { trustedNow(): EpochMs | undefined };
   readonly events: Events;
   readonly policy: RetentionPolicy;
+  readonly profile: Profile;
   /** One for each backup: deletion, undo and purge never overlap. */
   readonly turns: Serial;
 }
@@ -57,7 +59,8 @@ export class Housekeeping {
     const now = this.#deps.watch.trustedNow();
     if (now === undefined) return;
     reviewClusters(this.#deps, now);
-    expireCopies(this.#deps, now);
+    // What was given under the other profile rests until that is back.
+    if (isOffered(this.#deps.profile, 'copyRetention')) expireCopies(this.#deps, now);
     await this.#purge(now);
   }
 

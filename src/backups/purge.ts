@@ -8,6 +8,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import type { BackupId } from '../kernel/ids.ts';
 import type { EpochMs } from '../kernel/types.ts';
+import type { Profile } from '../profile.ts';
 import { objectName, splitObjectName } from '../vault/names.ts';
 import type { ObjectName } from '../vault/vault.ts';
 import type { Backup, DeletionRecord, PendingBackup } from './backup.ts';
@@ -27,7 +28,7 @@ export async function removeStored(storage: RegionStorage, id: BackupId): Promis
  *   `VAULT_…` when removal or absence cannot be confirmed. The row stays PENDING_DELETION then.
  */
 export async function purgeBackup(
-  deps: { catalog: Catalog; storageOf: StorageOf; clock: Clock },
+  deps: { catalog: Catalog; storageOf: StorageOf; clock: Clock; profile: Profile },
   backup: PendingBackup,
 ): Promise<Deleted> {
   const { vault } = deps.storageOf(backup.region);
@@ -40,7 +41,7 @@ export async function purgeBackup(
     state: 'DELETED',
     deletedAt: deps.clock.now(),
     why: `purged seven days after its deletion (${removal.why})`,
-    record,
+    record: { profile: deps.profile, ...record },
   };
   deps.catalog.transact((writer) => writer.putBackup(deleted));
   return deleted;

@@ -2,6 +2,7 @@
 import { DAY_MS, isoTime } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
 import type { EpochMs } from '../kernel/types.ts';
+import { isOffered, type Profile } from '../profile.ts';
 import type { Backup, PendingBackup, Removal } from './backup.ts';
 import { refuseHeld } from './holds.ts';
 
@@ -23,10 +24,10 @@ export function markDeleted(backup: Backup, now: EpochMs, removal: Removal): Pen
 
 /**
  * Back to READY, and safe from retention and thinning for seven days, so that there is time to change the
- * policy or to set it to never expire.
+ * policy or to set it to never expire. In `aws-exact` the next review takes it again, as AWS's purge does.
  * @throws Refused `WrongState` unless PENDING_DELETION with time left.
  */
-export function markUndeleted(backup: Backup, now: EpochMs): Backup {
+export function markUndeleted(backup: Backup, now: EpochMs, profile: Profile): Backup {
   if (backup.state !== 'PENDING_DELETION') {
     throw new Refused(
       'WrongState',
@@ -39,7 +40,9 @@ export function markUndeleted(backup: Backup, now: EpochMs): Backup {
       `${backup.id} could be brought back until ${isoTime(backup.purgeAt)}; it is being purged.`,
     );
   }
-  const { purgeAt: _purgeAt, removal: _removal, ...rest } = backup;
+  const { purgeAt: _purgeAt, removal: _removal, sparedUntil: _spared, ...rest } = backup;
+  const ready: Backup = { ...rest, state: 'READY' };
+  if (!isOffered(profile, 'undoGrace')) return ready;
   // A time plus a duration is a time.
-  return { ...rest, state: 'READY', sparedUntil: (now + UNDO_MS) as EpochMs };
+  return { ...ready, sparedUntil: (now + UNDO_MS) as EpochMs };
 }

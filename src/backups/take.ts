@@ -15,7 +15,7 @@ import type { EpochMs } from '../kernel/types.ts';
 import { encryptStream, sealSmall } from '../kms/envelope.ts';
 import { encodeOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
-import type { Profile } from '../profile.ts';
+import { isOffered, type Profile } from '../profile.ts';
 import { objectName } from '../vault/names.ts';
 import type { Backup, BackupCause, Proof, ReadyBackup, SealedArchive } from './backup.ts';
 import { wishForCopies } from './copy-rules.ts';
@@ -164,7 +164,7 @@ function recordFact(deps: TakeDeps, ready: ReadyBackup): ReadyBackup {
   deps.catalog.transact((writer) => {
     const before = writer.newestReady(ready.clusterId);
     writer.putBackup(ready);
-    wishForCopies(writer, ready, deps.clock.now());
+    if (isOffered(deps.profile, 'copyRules')) wishForCopies(writer, ready, deps.clock.now());
     const cluster = writer.cluster(ready.clusterId);
     if (cluster === undefined) return;
     const nextReviewAt = nextReview(cluster, ready, before);

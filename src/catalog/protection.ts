@@ -59,8 +59,8 @@ export interface ProtectionReader {
   failedDrills(before: EpochMs, limit: number, account?: string): readonly ReadyBackup[];
   /** READY backups of the cluster in this scope by when they were proven or tried, longest ago first. */
   drillsOf(clusterId: ClusterId, scope: Scope, limit: number): readonly ReadyBackup[];
-  /** How many sound READY backups were neither proven nor tried since, counted up to `atMost`. */
-  undrilledCount(since: EpochMs, atMost: number): number;
+  /** How many sound READY backups were neither proven nor tried since, counted up to `atMost`; of one account or all. */
+  undrilledCount(since: EpochMs, atMost: number, account?: string): number;
   /** The newest sound READY backup of a cluster. */
   newestSound(clusterId: ClusterId): BackupId | undefined;
 }
@@ -230,11 +230,14 @@ export function protectionReader(all: (query: Query) => readonly Row[]): Protect
         limit,
       ),
 
-    undrilledCount: (since, atMost) =>
+    undrilledCount: (since, atMost, account) =>
       count(
         `select count(*) as n from (select 1 from backups indexed by backups_to_drill
-          where ${SOUND} and coalesce(drilled_at, created_at) <= ? limit ?)`,
+          where ${SOUND} and coalesce(drilled_at, created_at) <= ?${
+            account === undefined ? '' : ' and account = ?'
+          } limit ?)`,
         since,
+        ...(account === undefined ? [] : [account]),
         atMost,
       ),
 

@@ -16,6 +16,10 @@ export function markLines(status: JsonObject): readonly string[] {
   return lines;
 }
 
+/** In front of whatever could be taken for evidence. @param answer of our own operations. */
+export const rehearsalMark = (answer: JsonObject): string =>
+  answer['IsRehearsal'] === true ? 'REHEARSAL  ' : '';
+
 export function stepLine(step: JsonObject): string {
   const byMs = numberOf(step, 'BySeconds') * 1000;
   const direction = byMs < 0 ? 'back' : 'forward';

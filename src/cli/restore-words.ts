@@ -10,6 +10,7 @@ import {
   optionalTime,
   textOf,
 } from './json.ts';
+import { rehearsalMark } from './marks.ts';
 import { duration } from './print.ts';
 
 /** What each way says of itself, to people. */
@@ -23,6 +24,7 @@ export function planLines(plan: JsonObject): readonly string[] {
   // Seconds times 1000 are EpochMs.
   const now = (numberOf(plan, 'Now') * 1000) as EpochMs;
   return [
+    `${rehearsalMark(plan)}Plan of a restore (profile ${textOf(plan, 'Profile')}), which changes nothing:`,
     ...backupLines(plan, now),
     '',
     ...sinceLines(plan),

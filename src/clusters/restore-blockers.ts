@@ -8,6 +8,8 @@ import { restoresTo } from './create.ts';
 import type { Restore } from './restore.ts';
 
 export type BlockerCode =
+  /** Restores into live clusters are not in the profile that the service runs in. */
+  | 'PROFILE'
   | 'ROOTS_LOCKED'
   | 'CLUSTER_STATE'
   | 'RESTORE_UNDER_WAY'
@@ -71,7 +73,7 @@ export function createHsmBlockers(facts: {
     ...backupBlockers(backup, host),
     ...when(used === undefined, 'NO_HSM', () => why),
     ...when(used !== undefined && used.id !== backup.id, 'OTHER_BACKUP', () => {
-      return `CreateHsm puts ${used?.id} onto the new HSM, not ${backup.id}. Create the HSM first; then restore ${backup.id} into the live cluster.`;
+      return `CreateHsm puts ${used?.id} onto the new HSM, not ${backup.id}. Make a cluster from ${backup.id} (CreateCluster with SourceBackupId), or, in the profile own, create the HSM first and then restore ${backup.id} into the live cluster.`;
     }),
   ];
 }

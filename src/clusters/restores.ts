@@ -2,7 +2,7 @@
 import type { Scope } from '../catalog/catalog.ts';
 import type { BackupId, ClusterId } from '../kernel/ids.ts';
 import { Serial } from '../kernel/serial.ts';
-import { requireFeature } from '../profile.ts';
+import { requireFeature, whyNotOffered } from '../profile.ts';
 import type { Restore } from './restore.ts';
 import { type PlanRequest, planRestore, type RestorePlan } from './restore-plan.ts';
 import { type Asker, type RestoreDeps, startRestore, whatToUndo } from './restore-start.ts';
@@ -25,7 +25,13 @@ export function createRestores(deps: RestoreDeps): Restores {
   /** A plan holds a sealed state in memory and a throw-away HSM: one at a time. */
   const plans = new Serial();
   return {
-    plan: (scope, request) => plans.run('plan', () => planRestore(deps, scope, request)),
+    async plan(scope, request) {
+      const plan = await plans.run('plan', () => planRestore(deps, scope, request));
+      const why = whyNotOffered(deps.profile, 'liveRestores');
+      if (plan.way !== 'StartRestore' || why === undefined) return plan;
+      // First of all: whatever else stands in the way, this is what a start is refused with.
+      return { ...plan, blockers: [{ code: 'PROFILE', text: why }, ...plan.blockers] };
+    },
     async start(asker, wanted) {
       requireFeature(deps.profile, 'liveRestores');
       return await startRestore(deps, asker, () => wanted);

@@ -45,7 +45,7 @@ export async function protectionOf(deps: ProtectionDeps, account?: string): Prom
   const { totals, unproven, overdueDrills } = catalog.read((reader) => ({
     totals: reader.protection.totals(account),
     unproven: unprovenClusters(reader, account),
-    overdueDrills: reader.protection.undrilledCount(drilledSince, MAX_COUNTED),
+    overdueDrills: reader.protection.undrilledCount(drilledSince, MAX_COUNTED, account),
   }));
   const [unprovenKeys, areRootsLocked] = await Promise.all([
     keysIn(deps, unproven, totals.unproven),

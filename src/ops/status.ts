@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import type { NativeFacts } from '../api/native.ts';
 import type { ScheduleFacts } from '../api/native-schedule.ts';
 import type { Catalog, Scope } from '../catalog/catalog.ts';
+import type { Cluster, Hsm } from '../clusters/cluster.ts';
 import type { Fleet, FleetStatus } from '../fleet/fleet.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { Refused } from '../kernel/errors.ts';
@@ -80,7 +81,7 @@ export function createStatus(deps: StatusDeps): Omit<NativeFacts, 'time'> & {
 
 async function statusOf(deps: StatusDeps, scope: Scope): Promise<JsonObject> {
   const host = await deps.fleet.status();
-  const { clusters, hasMore } = clusterStatuses(deps.catalog, scope);
+  const { clusters, hasMore } = clusterStatuses(deps, scope);
   const protection = await deps.protection(scope.account);
   const { totals } = protection;
   return {
@@ -169,7 +170,7 @@ function renderHealth({ health }: Protection): JsonObject {
 }
 
 function clusterStatuses(
-  catalog: Catalog,
+  { catalog, clock }: Pick<StatusDeps, 'catalog' | 'clock'>,
   scope: Scope,
 ): { clusters: readonly ClusterStatus[]; hasMore: boolean } {
   return catalog.read((reader) => {
@@ -177,20 +178,20 @@ function clusterStatuses(
     // Oldest first, as they were made.
     const clusters = page.items.toReversed().map((cluster) => {
       const newest = reader.newestReady(cluster.id);
+      const hsms = reader.hsmsOf(cluster.id);
       const provenGeneration = newest?.archive.seal.statement.generation ?? -1;
       return {
         clusterId: cluster.id,
         state: cluster.state,
-        hsms: reader.hsmsOf(cluster.id).length,
+        hsms: hsms.length,
         // A proof has the HSM's real time; on a rehearsal the row's is later, and is the service's.
         newestProvenAt:
           newest === undefined ? null : Math.max(newest.createdAt, newest.proof.statement.provenAt),
         keysProven: newest?.proof.statement.opened.counts.keys ?? 0,
         hasUnprovenChanges: (cluster.newestChange?.generation ?? -1) > provenGeneration,
-        nextBackupAt: cluster.nextBackupAt ?? null,
+        nextBackupAt: canBeBackedUp(cluster, hsms) ? (cluster.nextBackupAt ?? clock.now()) : null,
         failedTries: cluster.backupFailures,
-        notActive: reader
-          .hsmsOf(cluster.id)
+        notActive: hsms
           .filter(({ state }) => state !== 'ACTIVE')
           .map(({ id, state, stateMessage }) => ({
             HsmId: id,
@@ -202,6 +203,10 @@ function clusterStatuses(
     return { clusters, hasMore: page.nextToken !== undefined };
   });
 }
+
+/** As the forecast sees it: a time for what cannot be taken would be a promise. */
+const canBeBackedUp = ({ state }: Cluster, hsms: readonly Hsm[]): boolean =>
+  state === 'ACTIVE' && hsms.some((hsm) => hsm.state === 'ACTIVE' && hsm.takesWrites);
 
 async function clusterDoor(
   deps: StatusDeps,

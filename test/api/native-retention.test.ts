@@ -57,7 +57,10 @@ describe('GetDeletionRecord', () => {
     state: 'DELETED',
     deletedAt: at(3_000),
     why: 'purged',
-    record: { parts: [{ name: 'body', removedAt: at(1_000), absentAt: at(2_500) }] },
+    record: {
+      profile: 'aws-exact',
+      parts: [{ name: 'body', removedAt: at(1_000), absentAt: at(2_500) }],
+    },
   };
   const showing = (items: readonly Backup[]) => stand({ backups: { describe: () => ({ items }) } });
 
@@ -67,10 +70,20 @@ describe('GetDeletionRecord', () => {
     assert.deepEqual(body, {
       BackupId: BACKUP.id,
       ClusterId: BACKUP.clusterId,
+      Profile: 'aws-exact',
+      AnsweredBy: { Profile: 'own' },
       DeletedAt: 3,
       Why: 'purged',
       Parts: [{ Name: 'body', RemovedAt: 1, AbsentAt: 2.5 }],
     });
+  });
+
+  it('names no profile for a record from before profiles were kept in them', async () => {
+    const { profile: _none, ...record } = deleted.record ?? assert.fail();
+    await using on = await showing([{ ...deleted, record }]);
+    const { body } = await own(on, 'GetDeletionRecord', ID);
+    assert.equal(body['Profile'], undefined);
+    assert.deepEqual(body['AnsweredBy'], { Profile: 'own' });
   });
 
   it('claims nothing for a backup that is not DELETED, and knows no other', async () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { parseJson } from '../../src/api/json.ts';
 import { NATIVE_OPERATIONS } from '../../src/api/native.ts';
 import { SERVED } from '../../src/api/operations.ts';
 import {
@@ -11,6 +12,7 @@ import {
   type Shape,
   type StructureShape,
 } from '../../src/api/shapes.ts';
+import { parseInput } from '../../src/api/validate.ts';
 import { call, KEY, type Stand, stand } from './stand.ts';
 
 type Input = Record<string, unknown>;
@@ -235,6 +237,17 @@ interface ModelShape {
   readonly min?: number;
   readonly max?: number;
   readonly member?: { readonly shape: string };
+}
+
+for (const operation of ['DescribeClusters', 'DescribeBackups'] as const) {
+  const { input } = OPERATIONS[operation];
+  it(`takes a filter of ${operation} that is null for an absent one`, () => {
+    const names = Object.keys(input.members.Filters.shape.names);
+    const read = (body: object) => parseInput(input, parseJson(JSON.stringify(body)));
+    for (const name of names)
+      assert.deepEqual(read({ Filters: { [name]: null } }), { Filters: {} });
+    assert.throws(() => read({ Filters: { nobodysFilter: null } }), { code: 'InvalidRequest' });
+  });
 }
 
 describe('the table of shapes', { skip }, () => {

@@ -35,6 +35,7 @@ test('a purge destroys key records first, finds every part absent, and records b
       gone.record?.parts.map(({ name }) => name),
       ['outer-1', 'seal-1', 'body'],
     );
+    assert.equal(gone.record?.profile, 'own');
     for (const { removedAt, absentAt } of gone.record?.parts ?? []) {
       assert.equal(removedAt, world.clock.now());
       assert.ok(absentAt >= removedAt);

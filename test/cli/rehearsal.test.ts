@@ -49,6 +49,8 @@ test('on a rehearsal the undo window, retention, holds and the deletion record a
     assert.match(taken.stdout, /^REHEARSAL {2}backup-\S+ is proven/);
     held = /backup-\S+/.exec(taken.stdout)?.[0] ?? '';
 
+    assert.match((await run('status', '--check')).stdout, /^\w+: REHEARSAL .*\(profile own\)\n$/);
+    assert.match((await run('restore', 'plan')).stdout, /^REHEARSAL {2}Plan .*\(profile own\)/);
     const unasked = await run('backup', 'delete', doomed);
     assert.equal(unasked.code, EXIT.USAGE);
     assert.match(unasked.stderr, /nothing was changed/);
@@ -60,6 +62,9 @@ test('on a rehearsal the undo window, retention, holds and the deletion record a
     assert.match((await run('clock', 'advance', '1w')).stdout, /^REHEARSAL {2}\S+Z, 13 d ahead/);
     await untilState(doomed, 'DELETED');
     const record = await run('backup', 'deletion-record', doomed);
+    assert.match(record.stdout, /^REHEARSAL {2}backup-\S+ is DELETED .*\(profile own\)\n/);
+    const recorded = await json('backup', 'deletion-record', doomed);
+    assert.deepEqual([recorded['Profile'], recorded['IsRehearsal']], ['own', true]);
     for (const part of ['outer-1', 'seal-1', 'body']) assert.match(record.stdout, new RegExp(part));
     assert.equal((await run('backup', 'undelete', doomed)).code, EXIT.REFUSED);
 

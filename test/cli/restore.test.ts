@@ -18,6 +18,7 @@ const OBJECTS = {
   SharingChanged: 0,
 };
 const PLAN: JsonObject = {
+  Profile: 'own',
   Way: 'StartRestore',
   Now: 1_800_000_000,
   ClusterId: 'cluster-a',
@@ -47,6 +48,7 @@ const PLAN: JsonObject = {
 
 test('a plan in words says which backup, how old, what goes and comes, and what is in the way', () => {
   assert.deepEqual(planLines(PLAN), [
+    'Plan of a restore (profile own), which changes nothing:',
     'cluster-a would be restored in place: a new HSM is built from it and takes over:',
     '  backup-a   READY, taken 2 h ago (2027-01-15T06:00:00Z): 3 users, 1 key',
     '  proven 2027-01-15T06:00:01Z   incarnation 00ff, generation 7',
@@ -61,10 +63,15 @@ test('a plan in words says which backup, how old, what goes and comes, and what 
     '  [NO_WRITER] Nobody takes writes.',
   ]);
   const same = planLines({ ...PLAN, ChangesSince: 0, IsSameState: true, Blockers: [] });
-  assert.deepEqual(same.slice(4), [
+  assert.deepEqual(same.slice(5), [
     'Nothing was changed since then.',
     'It holds the same as the live HSM does now.',
   ]);
+});
+
+test('a plan on a rehearsal says so before anything else', () => {
+  const [first] = planLines({ ...PLAN, Profile: 'aws-exact', IsRehearsal: true });
+  assert.match(first ?? '', /^REHEARSAL {2}Plan .*\(profile aws-exact\)/);
 });
 
 test('names are one line a user, policy or key, with what would become of it', () => {
@@ -110,6 +117,7 @@ test('keyark restore: plan, names for an admin, start, undo, list, on real proce
   assert.match(names, /user +planted_signer +crypto-user +vanishes/);
   assert.match(names, /private-key +planted-label +app +vanishes/);
   const json = await on('restore', 'plan', '--backup-id', backupId, '--json');
+  assert.equal(JSON.parse(json).Profile, 'own');
   assert.doesNotMatch(json + up.stdout(), /planted/);
 
   const target = ['--cluster-id', clusterId, '--backup-id', backupId] as const;

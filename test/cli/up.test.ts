@@ -5,7 +5,11 @@ import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { signRequest } from '../../src/aws/sign.ts';
 import { EXIT } from '../../src/cli/exit-codes.ts';
+import { systemClock } from '../../src/kernel/clock.ts';
+import type { JsonObject } from '../../src/kernel/types.ts';
+import { post } from '../api/stand.ts';
 import { keyark, type Running, start } from '../support/command.ts';
 import { isAlive } from '../support/processes.ts';
 import { readEnv, temporaryFolder } from '../support/service.ts';
@@ -120,7 +124,8 @@ test('commands work on a running Keyark: keys, users, backups, info, host, envir
     await on('status'),
     /^GOOD: newest proven backup .*; \d+ keys? in no proven backup +\(profile own\)/,
   );
-  assert.match(await on('status', '--check'), /^good: /);
+  assert.match(await on('status', '--check'), /^good: newest .* {3}\(profile own\)\n$/);
+  assert.equal(JSON.parse(await on('status', '--check', '--json')).Profile, 'own');
   assert.match(
     await on('forecast'),
     /cluster-keyark\S+\n[\s\S]* scheduled backup .*24 hours[\s\S]* drill +backup-/,
@@ -197,7 +202,37 @@ test('in the profile aws-exact everything names it, and a backup on request is r
   assert.equal(proof.Profile, 'aws-exact');
   assert.equal(proof.Proof.statement.claims.profile, 'aws-exact');
   assert.match((await keyark(['forecast', '--data', data])).stdout, /^Profile aws-exact\./);
+
+  // As AWS, which has no client token: a create that an SDK sends twice runs twice.
+  const invocation = { 'amz-sdk-invocation-id': '2f1b7c0e-9d4e-4f3a-8f7e-6a5b4c3d2e1f' };
+  const wanted = { HsmType: 'hsm2m.medium', SubnetIds: ['subnet-00000001'], Mode: 'NON_FIPS' };
+  const made = [
+    await signedCall(await readEnv(data), 'CreateCluster', wanted, invocation),
+    await signedCall(await readEnv(data), 'CreateCluster', wanted, invocation),
+  ].map(({ Cluster: { ClusterId: clusterId } }) => clusterId);
+  assert.equal(new Set(made).size, 2);
 });
+
+async function signedCall(
+  env: Readonly<Record<string, string>>,
+  operation: string,
+  input: JsonObject,
+  headers: Readonly<Record<string, string>>,
+): Promise<{ Cluster: { ClusterId: string } }> {
+  const endpoint = new URL(env['AWS_ENDPOINT_URL'] ?? '');
+  const body = JSON.stringify(input);
+  const signed = await signRequest({
+    ...{ endpoint, body, target: `BaldrApiService.${operation}`, clock: systemClock },
+    region: env['AWS_REGION'] ?? 'us-east-1',
+    key: {
+      accessKeyId: env['AWS_ACCESS_KEY_ID'] ?? '',
+      secretAccessKey: env['AWS_SECRET_ACCESS_KEY'] ?? '',
+    },
+  });
+  const answer = await post(endpoint, { ...signed, ...headers }, body);
+  assert.equal(answer.status, 200, answer.text);
+  return JSON.parse(answer.text);
+}
 
 /** A certificate for 127.0.0.1: its own issuer, or issued by a CA that is made beside it. */
 function certificates(folder: string, isSelfSigned: boolean) {

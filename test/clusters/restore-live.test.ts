@@ -463,5 +463,10 @@ test('aws-exact restores into no live cluster, as AWS, and still plans one', asy
   await assert.rejects(world.restores.start(CALLER, { clusterId, backupId: backup.id }), isRefused);
   await assert.rejects(world.restores.undo(CALLER, clusterId), isRefused);
   assert.deepEqual(world.restores.list(SCOPE), []);
-  assert.ok(await world.restores.plan(SCOPE, { clusterId, backupId: backup.id }));
+  const { blockers, comparison } = await world.restores.plan(SCOPE, { clusterId });
+  assert.match(blockers[0]?.text ?? '', /not in the profile aws-exact.*CreateCluster/);
+  assert.deepEqual([blockers.length, blockers[0]?.code], [1, 'PROFILE']);
+  const anew = await world.restores.plan(SCOPE, { backupId: backup.id });
+  assert.deepEqual(anew.blockers, []);
+  assert.equal(comparison?.isSameState, true);
 });

@@ -83,9 +83,10 @@ test('no name or label is in what leaves an HSM for its host, in rows, events, a
     await call('login', { username: user, role: 'crypto-user', password: 'some-password-1' });
     await call('key-generate-symmetric', { type: 'aes', bytes: 32, label });
   });
-  const answer = await RESTORE_NATIVE.PlanRestore({ restores: world.restores }, CALLER, {
-    ClusterId: clusterId,
-  });
+  const native = { profile: 'own', time: { isRehearsal: true } };
+  const faces = { restores: world.restores, native };
+  const answer = await RESTORE_NATIVE.PlanRestore(faces, CALLER, { ClusterId: clusterId });
+  assert.deepEqual([answer['Profile'], answer['IsRehearsal']], ['own', true]);
   const names = String(answer['Names']);
   const [backup] = world.ready(clusterId);
   assert.ok(backup !== undefined);

@@ -6,7 +6,8 @@ import type { Client } from '../client.ts';
 import { confirm } from '../confirm.ts';
 import { type Context, clientOf, hasOption, textOption, withData, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
-import { listOf, numberOf, objectOf, optionalTime, textOf } from '../json.ts';
+import { listOf, numberOf, objectOf, optionalText, optionalTime, textOf } from '../json.ts';
+import { rehearsalMark } from '../marks.ts';
 
 export function addBackupRemoval(backup: Command, context: Context): void {
   const remove = backup
@@ -38,7 +39,7 @@ export function addBackupRemoval(backup: Command, context: Context): void {
     if (hasOption(undelete, 'json')) context.print.json(answer);
     else {
       context.print.line(
-        `${id} is READY again. Retention and thinning leave it alone for 7 days, or until its policy is changed.`,
+        `${id} is READY again. Retention and thinning leave it alone for 7 days, or until its policy is changed; in the profile aws-exact the next purge takes it again, as AWS's does.`,
       );
     }
   });
@@ -108,7 +109,12 @@ async function deletionPlan(client: Client, id: string): Promise<readonly string
 }
 
 function printRecord({ print }: Context, answer: JsonObject): void {
-  print.line(`${textOf(answer, 'BackupId')} is DELETED since ${timeText(answer, 'DeletedAt')}`);
+  const profile = optionalText(answer, 'Profile');
+  const now = textOf(objectOf(answer, 'AnsweredBy'), 'Profile');
+  const about = profile ?? `not recorded; it is ${now} now`;
+  print.line(
+    `${rehearsalMark(answer)}${textOf(answer, 'BackupId')} is DELETED since ${timeText(answer, 'DeletedAt')} (profile ${about})`,
+  );
   print.line(`  why: ${textOf(answer, 'Why')}`);
   const parts = listOf(answer, 'Parts');
   if (parts.length === 0) {

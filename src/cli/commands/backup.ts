@@ -6,6 +6,7 @@ import type { Client } from '../client.ts';
 import { type Context, clientOf, hasOption, textOption, withData, withJson } from '../context.ts';
 import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { listOf, numberOf, objectOf, optionalText, optionalTime, textOf } from '../json.ts';
+import { rehearsalMark } from '../marks.ts';
 import { chooseCluster } from '../officers.ts';
 import { counted } from '../print.ts';
 import { waitFor } from '../wait.ts';
@@ -99,10 +100,9 @@ export function printProof({ print }: Context, answer: JsonObject): void {
   const tried = listOf(objectOf(statement, 'exercised'), 'tried').filter(
     (kind) => numberOf(kind, 'present') > 0,
   );
-  const mark = answer['IsRehearsal'] === true ? 'REHEARSAL  ' : '';
   const profile = optionalText(answer, 'Profile');
   print.line(
-    `${mark}${textOf(answer, 'BackupId')} is proven${profile === undefined ? '' : ` (profile ${profile})`}:`,
+    `${rehearsalMark(answer)}${textOf(answer, 'BackupId')} is proven${profile === undefined ? '' : ` (profile ${profile})`}:`,
   );
   print.line(
     `  opened on HSM ${textOf(statement, 'drillSerial')}, which was wiped afterwards: ` +

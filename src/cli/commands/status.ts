@@ -12,7 +12,7 @@ import {
   optionalTime,
   textOf,
 } from '../json.ts';
-import { holdLines, markLines } from '../marks.ts';
+import { holdLines, markLines, rehearsalMark } from '../marks.ts';
 import { ago, duration, tableLines } from '../print.ts';
 
 export function addStatus(program: Command, context: Context): void {
@@ -62,7 +62,8 @@ async function check(context: Context, command: Command): Promise<void> {
 
 function checkLine(status: JsonObject): string {
   const reasons = listOf(objectOf(status, 'Health'), 'Reasons').map((each) => textOf(each, 'Why'));
-  return [...reasons, headline(status)].join('; ');
+  // The level stays the line's first word: monitors read it there.
+  return `${rehearsalMark(status)}${[...reasons, headline(status)].join('; ')}   (profile ${textOf(status, 'Profile')})`;
 }
 
 /** How old the oldest cluster's newest proof is, and what no proof has. */
@@ -150,6 +151,8 @@ function trailLines(status: JsonObject): readonly string[] {
 function clusterRow(cluster: JsonObject, now: EpochMs): readonly string[] {
   const proven = optionalTime(cluster, 'NewestProvenAt');
   const next = optionalTime(cluster, 'NextBackupAt');
+  // The forecast's words; it has more of them.
+  const noNext = cluster['State'] === 'ACTIVE' ? 'nothing to back up' : '-';
   const unproven = cluster['HasUnprovenChanges'] === true ? ', newer changes wait' : '';
   return [
     textOf(cluster, 'ClusterId'),
@@ -157,6 +160,6 @@ function clusterRow(cluster: JsonObject, now: EpochMs): readonly string[] {
     String(cluster['Hsms']),
     String(cluster['KeysProven']),
     proven === undefined ? 'none' : `${ago(proven, now)}${unproven}`,
-    next === undefined ? '-' : next <= now ? 'now' : `in ${duration(next - now)}`,
+    next === undefined ? noNext : next <= now ? 'now' : `in ${duration(next - now)}`,
   ];
 }
