@@ -1,6 +1,7 @@
 /** Which error a request gets that cannot be done, and what a request does that was done already. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { OPERATIONS } from '../../src/api/shapes.ts';
 import { resourceArn } from '../../src/aws/arn.ts';
 import { objectOf } from '../../src/cli/json.ts';
 import type { JsonObject } from '../../src/kernel/types.ts';
@@ -74,6 +75,15 @@ test('unknown ids in the filters of Describe calls give empty lists', async () =
   for (const Filters of [{ backupIds }, { clusterIds }, { sourceBackupIds: backupIds }]) {
     assert.deepEqual((await ask('DescribeBackups', { Filters }))['Backups'], []);
   }
+});
+
+test('a filter takes as many values as its shape says, on the catalog too', async () => {
+  await using world = await World.open();
+  const clusterIds = Array<string>(100).fill('cluster-keyarkaaaaaaaaaa');
+  const Filters = { clusterIds };
+  const { Filters: names } = OPERATIONS.DescribeBackups.input.members;
+  assert.equal(names.shape.names.clusterIds.max, clusterIds.length);
+  assert.deepEqual((await asking(world)('DescribeBackups', { Filters }))['Backups'], []);
 });
 
 test('whatever a state does not allow is an invalid request, and repeating a change of state is', async () => {
