@@ -246,8 +246,8 @@ export const tagList = {
 const boolean = { kind: 'boolean' } as const satisfies Shape;
 const maxResults = (max: number) => ({ kind: 'integer', min: 1, max }) as const;
 
-/** AWS names no bound for a filter's values; ours keeps one question one small query. */
-const MAX_FILTER_VALUES = 200;
+/** AWS names no bound for a filter's values; ours keeps one question one small query, as the catalog does. */
+const MAX_FILTER_VALUES = 100;
 const anyOf = <const Item extends Shape>(
   of: Item,
 ): { readonly kind: 'list'; readonly of: Item; readonly min: 1; readonly max: number } => ({

@@ -146,7 +146,8 @@ function rescue(writer: CatalogWriter, broken: ReadyBackup, now: EpochMs): reado
       isSound(each),
   );
   if (marked === undefined) return [];
-  const back = markUndeleted(marked, now);
+  // With time to look at what happened, whatever the profile: nobody's rehearsal counts on it.
+  const back = markUndeleted(marked, now, 'own');
   writer.putBackup(back);
   return back.state === 'READY' ? [back] : [];
 }

@@ -40,9 +40,13 @@ export async function rollBack(deps: ClusterDeps, id: ClusterId, why: string): P
   for (const swap of migration.followers) await bringBack(deps, cluster, migration, swap);
   await deps.fleet.discard(migration.writer.newHsmId);
   await serveAgain(deps, id, migration.writer.oldHsmId);
+  const { from, to, undoes, isTakenBack } = migration;
+  const outcome = isTakenBack
+    ? 'was taken back, as asked for; nothing was lost.'
+    : `failed, nothing was lost: ${why}`;
   end(deps, id, {
-    ...(migration.undoes === undefined ? {} : { migration: migration.undoes }),
-    message: `The move from ${migration.from} to ${migration.to} failed, nothing was lost: ${why}`,
+    ...(undoes === undefined ? {} : { migration: undoes }),
+    message: `The move from ${from} to ${to} ${outcome}`,
   });
 }
 

@@ -4,8 +4,10 @@
  * the writing HSM, in the transaction that makes the cluster one of the new type.
  *
  * The old writing HSM stands, complete, until that transaction: before it every failure and every death
- * ends in `rollBack`, after it in `finish`. Going back within 24 hours takes the same road with the last
- * backup of the old type, as a new line of the cluster whose generations go on.
+ * ends in `rollBack`, after it in `finish`. Asking for the old type before that transaction ends the move too:
+ * the row says ROLLBACK_IN_PROGRESS at once, and whoever is at work stops after the step under way. Going back
+ * within 24 hours takes the same road with the last backup of the old type, as a new line of the cluster
+ * whose generations go on.
  */
 import type { ReadyBackup } from '../backups/backup.ts';
 import type { CatalogWriter, Scope } from '../catalog/catalog.ts';
@@ -39,16 +41,33 @@ export async function migrateCluster(
   to: HsmType,
 ): Promise<ClusterView> {
   const host = await deps.fleet.status();
-  const view = deps.catalog.transact((writer) => {
+  const { view, isBegun } = deps.catalog.transact((writer) => {
     const cluster = ownCluster(writer, scope, id);
-    if (host.areRootsLocked) throw rootsLocked();
-    const moving = intend(deps, writer, cluster, to);
-    writer.putCluster(moving);
-    return viewOf(writer, moving);
+    const stopping = takenBack(cluster, to);
+    if (stopping === undefined && host.areRootsLocked) throw rootsLocked();
+    const next = stopping ?? intend(deps, writer, cluster, to);
+    writer.putCluster(next);
+    return { view: viewOf(writer, next), isBegun: stopping === undefined };
   });
   deps.events.emit({ kind: 'clusterState', clusterId: id, state: view.cluster.state });
-  deps.background.run(`migrate ${id}`, () => carryOut(deps, id));
+  // A move that is taken back is at work already, or found by the next start.
+  if (isBegun) deps.background.run(`migrate ${id}`, () => carryOut(deps, id));
   return view;
+}
+
+/** The old type is asked for while the new one is on its way: the row of a move that stops; else undefined. */
+function takenBack(cluster: Cluster, to: HsmType): Cluster | undefined {
+  const { id, state, migration } = cluster;
+  if (state !== 'MODIFY_IN_PROGRESS' || migration?.from !== to) return undefined;
+  if (migration.state === 'PREPARING') {
+    const text = `Going back to ${to}, as asked for; the step under way comes to its end first.`;
+    const stopping = moved(cluster, 'ROLLBACK_IN_PROGRESS', text);
+    return { ...stopping, migration: { ...migration, isTakenBack: true } };
+  }
+  throw new Refused(
+    'WrongState',
+    `${id} is of type ${migration.to} since a moment ago and about to be ACTIVE; ask again then. Nothing was changed.`,
+  );
 }
 
 /** The whole plan, with the names of all who will come: recovery needs to look nowhere else. */
@@ -100,6 +119,7 @@ async function prepareAndSwitch(deps: ClusterDeps, clusterId: ClusterId): Promis
   // First the freeze, then the seal: what was acknowledged is in the backup.
   await oldHandle.limit(frozenBecause);
   const before = await backUpBefore(deps, old);
+  mustBeWanted(deps, clusterId);
   const next = await buildSuccessor(deps, {
     id: migration.writer.newHsmId,
     cluster: { ...cluster, type: migration.to },
@@ -108,8 +128,10 @@ async function prepareAndSwitch(deps: ClusterDeps, clusterId: ClusterId): Promis
     frozenBecause,
     ...(goal === undefined ? {} : { afterGeneration: generationOf(before, cluster) }),
   });
+  mustBeWanted(deps, clusterId);
   let migrated = await backUpNew(deps, next.hsm);
   for (const [n, swap] of migration.followers.entries()) {
+    mustBeWanted(deps, clusterId);
     // A full one before each, as AWS does; the newest backup is of the new type from here on.
     if (n > 0) migrated = await backUpNew(deps, next.hsm);
     await replaceFollower(deps, clusterId, swap, migrated);
@@ -131,7 +153,7 @@ function readRows(
   goal: ReadyBackup | undefined;
 } {
   return deps.catalog.read((reader) => {
-    const { cluster, migration } = preparing(reader.cluster(id));
+    const { cluster, migration } = wanted(reader.cluster(id));
     const old = reader.hsm(migration.writer.oldHsmId);
     if (old === undefined) throw new Refused('NotFound', `${migration.writer.oldHsmId} is gone.`);
     if (migration.undoes === undefined) return { cluster, migration, old, goal: undefined };
@@ -149,6 +171,17 @@ function preparing(cluster: Cluster | undefined): {
     throw new Refused('WrongState', 'The move is under way no more.');
   }
   return { cluster, migration: cluster.migration };
+}
+
+/** @throws Refused once somebody asked for the old type: before the switch every step may be the last one. */
+function wanted(found: Cluster | undefined): { cluster: Cluster; migration: PreparingMigration } {
+  const { cluster, migration } = preparing(found);
+  if (!migration.isTakenBack) return { cluster, migration };
+  throw new Refused('WrongState', `${migration.from} was asked for meanwhile.`);
+}
+
+function mustBeWanted(deps: ClusterDeps, id: ClusterId): void {
+  deps.catalog.read((reader) => wanted(reader.cluster(id)));
 }
 
 /** Above both, so that "newer" keeps its meaning for backups, followers and the schedule. */
@@ -228,7 +261,7 @@ function switchOver(
   { before, hsm, generation }: { before: ReadyBackup; hsm: Hsm; generation: number },
 ): void {
   const { oldHsmId } = deps.catalog.transact((writer) => {
-    const { cluster, migration } = preparing(writer.cluster(id));
+    const { cluster, migration } = wanted(writer.cluster(id));
     const { migratedIds: _proven, ...rest } = migration;
     const switched: SwitchedMigration = { ...rest, state: 'SWITCHED', beforeId: before.id };
     const { newestChange } = cluster;

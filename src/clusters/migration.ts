@@ -51,6 +51,8 @@ export type PreparingMigration = UnderWay & {
   readonly beforeId?: BackupId;
   /** Backups of the new writing HSM, each from its beginning on. */
   readonly migratedIds: readonly BackupId[];
+  /** The old type was asked for: after the step under way there is only the way back. */
+  readonly isTakenBack?: true;
 };
 export type SwitchedMigration = UnderWay & {
   readonly state: 'SWITCHED';

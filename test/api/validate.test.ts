@@ -1,12 +1,13 @@
-/** Walks the table of shapes and sends every kind of wrong value for every member of every operation. */
+/**
+ * Walks the table of shapes and sends every kind of wrong value for every member of every operation. That the table
+ * is AWS's is for `published.test.ts`.
+ */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { parseJson } from '../../src/api/json.ts';
 import { NATIVE_OPERATIONS } from '../../src/api/native.ts';
 import { SERVED } from '../../src/api/operations.ts';
 import {
-  type Member,
   OPERATIONS,
   type OperationShape,
   type Shape,
@@ -223,22 +224,6 @@ describe('every operation', () => {
   }
 });
 
-/** botocore's own model, as Debian ships it, is an independent statement of the same constraints. */
-const MODEL = '/usr/lib/python3/dist-packages/botocore/data/cloudhsmv2/2017-04-28/service-2.json';
-const skip = existsSync(MODEL)
-  ? false
-  : 'botocore is not installed (Debian package python3-botocore)';
-
-interface ModelShape {
-  readonly type: string;
-  readonly members?: Readonly<Record<string, { readonly shape: string }>>;
-  readonly required?: readonly string[];
-  readonly enum?: readonly string[];
-  readonly min?: number;
-  readonly max?: number;
-  readonly member?: { readonly shape: string };
-}
-
 for (const operation of ['DescribeClusters', 'DescribeBackups'] as const) {
   const { input } = OPERATIONS[operation];
   it(`takes a filter of ${operation} that is null for an absent one`, () => {
@@ -249,58 +234,3 @@ for (const operation of ['DescribeClusters', 'DescribeBackups'] as const) {
     assert.throws(() => read({ Filters: { nobodysFilter: null } }), { code: 'InvalidRequest' });
   });
 }
-
-describe('the table of shapes', { skip }, () => {
-  it('agrees with the model that Debian ships', () => {
-    const model = JSON.parse(readFileSync(MODEL, 'utf8'));
-    const shapes: Readonly<Record<string, ModelShape>> = model.shapes;
-    const names = new Map<string, OperationShape>(Object.entries(OPERATIONS));
-    let compared = 0;
-
-    const compare = (ours: Shape, theirs: ModelShape, path: string): void => {
-      compared += 1;
-      switch (ours.kind) {
-        case 'text':
-          assert.equal(theirs.type, 'string', path);
-          if (theirs.enum)
-            assert.deepEqual([...(ours.oneOf ?? [])].sort(), [...theirs.enum].sort());
-          if (theirs.min !== undefined && theirs.min > 0) assert.equal(ours.min, theirs.min, path);
-          // A certificate's bound grew after this release of the model.
-          if (theirs.max !== undefined && theirs.max !== 5_000) {
-            assert.equal(ours.max, theirs.max, path);
-          }
-          break;
-        case 'integer':
-          assert.deepEqual([ours.min, ours.max], [theirs.min, theirs.max], path);
-          break;
-        case 'boolean':
-          assert.equal(theirs.type, 'boolean', path);
-          break;
-        case 'list':
-          assert.deepEqual([ours.min, ours.max], [theirs.min, theirs.max], path);
-          compare(ours.of, shapes[theirs.member?.shape ?? ''] ?? assert.fail(path), `${path}[]`);
-          break;
-        case 'filters':
-          assert.equal(theirs.type, 'map', path);
-          break;
-        case 'structure':
-          for (const [name, { shape }] of Object.entries(theirs.members ?? {})) {
-            const member: Member =
-              ours.members[name] ?? assert.fail(`${path}.${name} is not in our table`);
-            // Optional since a cluster's HSM type can be modified instead.
-            const wasRequired = `${path}.${name}` === 'ModifyCluster.BackupRetentionPolicy';
-            const isRequired = !wasRequired && (theirs.required?.includes(name) ?? false);
-            assert.equal(member.isRequired ?? false, isRequired, `${path}.${name}`);
-            compare(member.shape, shapes[shape] ?? assert.fail(shape), `${path}.${name}`);
-          }
-      }
-    };
-    for (const [name, { input }] of Object.entries<{ input: { shape: string } }>(
-      model.operations,
-    )) {
-      const ours = names.get(name) ?? assert.fail(`${name} is not in our table`);
-      compare(ours.input, shapes[input.shape] ?? assert.fail(input.shape), name);
-    }
-    assert.ok(compared > 60, `${compared} shapes compared`);
-  });
-});

@@ -185,9 +185,7 @@ test('meanwhile keys can be used, changes are refused with a sentence, and nothi
     await assert.rejects(world.clusters.giveUpHsm(SCOPE, which), refused);
     await assert.rejects(world.clusters.remove(SCOPE, clusterId), refused);
     await assert.rejects(world.backups.takeManual(SCOPE, clusterId), refused);
-    for (const to of ['hsm1.medium', 'hsm2m.medium'] as const) {
-      await assert.rejects(world.clusters.migrate(SCOPE, clusterId, to), refused);
-    }
+    await assert.rejects(world.clusters.migrate(SCOPE, clusterId, 'hsm2m.medium'), refused);
     seen.push(world.cluster(clusterId).state);
     return taken;
   };
@@ -291,6 +289,97 @@ test('an HSM that comes back thawed and takes a change stops the move; nothing i
   assert.ok((await listing(world, old.id)).some((line) => line.includes('"between"')));
   await mustServe(world, clusterId, { type: 'hsm1.medium', hsms: 2, username: 'more' });
 });
+
+test('the old type, asked for at any moment of a move, is kept with nothing lost', async () => {
+  await using world = await World.open();
+  const { clusterId } = await oldCluster(world, 2);
+  const before = writer(world, clusterId);
+  const digest = await world.fleet.hsm(before.id).digest();
+  let takenBack = 0;
+  for (let n = 1; world.cluster(clusterId).type === 'hsm1.medium'; n += 3) {
+    const where = `asked for at ${n}`;
+    const { at } = world.faults;
+    let answer: Promise<string> | undefined;
+    Object.assign(world.faults, {
+      at: (point: string) => {
+        at(point);
+        if (world.faults.seen.length >= n) answer ??= askBack(world, clusterId);
+      },
+    });
+    world.faults.reset();
+    await world.clusters.migrate(SCOPE, clusterId, 'hsm2m.medium');
+    await world.background.idle();
+    Object.assign(world.faults, { at });
+    const answered = (await answer) ?? 'never asked';
+    await world.background.idle();
+    await mustBeWhole(world, clusterId, where);
+    const { type, stateMessage } = world.cluster(clusterId);
+    // Asked a moment later: the move was over, and this was the way back of a whole one.
+    if (stateMessage?.startsWith('Back on hsm1.medium')) break;
+    if (answered !== 'ROLLBACK_IN_PROGRESS') continue;
+    assert.equal(type, 'hsm1.medium', where);
+    assert.match(stateMessage ?? '', /was taken back, as asked for; nothing was lost/, where);
+    assert.equal(writer(world, clusterId).id, before.id, where);
+    for (const { id } of hsmsOf(world, clusterId)) {
+      assert.deepEqual(await world.fleet.hsm(id).digest(), digest, where);
+    }
+    assert.equal(wire(world, clusterId)['HsmTypeRollbackExpiration'], undefined, where);
+    takenBack += 1;
+  }
+  assert.ok(takenBack > 10, String(takenBack));
+});
+
+test('in the last moment of a move the old type is refused, and nothing is changed', async () => {
+  await using world = await World.open();
+  const { oldBackupId, ...move } = done;
+  const swap = { oldHsmId: sampleHsm(1).id, newHsmId: sampleHsm(2).id, backHsmId: sampleHsm(3).id };
+  const row = sampleCluster(1, {
+    ...SCOPE,
+    state: 'MODIFY_IN_PROGRESS',
+    migration: { ...move, state: 'SWITCHED', beforeId: oldBackupId, writer: swap, followers: [] },
+  });
+  world.catalog.transact((writer) => writer.createCluster(row));
+  const before = world.cluster(row.id);
+  assert.equal(await askBack(world, row.id), 'WrongState');
+  assert.deepEqual(world.cluster(row.id), before);
+});
+
+test('a move that was taken back is gone back to its end also when the service dies on the way', async () => {
+  await using world = await World.open();
+  const { clusterId } = await oldCluster(world, 2);
+  const before = writer(world, clusterId);
+  const digest = await world.fleet.hsm(before.id).digest();
+  const take: typeof world.backups.take = async (id, cause, options) => {
+    const taken = await world.backups.take(id, cause, options);
+    if (cause === 'migrated') {
+      assert.equal(await askBack(world, clusterId), 'ROLLBACK_IN_PROGRESS');
+      world.faults.die(0);
+    }
+    return taken;
+  };
+  const clusters = createClusters({ ...world.deps, backups: { ...world.backups, take } });
+  await clusters.migrate(SCOPE, clusterId, 'hsm2m.medium');
+  await world.background.idle();
+  assert.equal(world.cluster(clusterId).state, 'ROLLBACK_IN_PROGRESS');
+  await world.restart();
+  retryDeletions(world.deps);
+  await world.background.idle();
+  await mustBeWhole(world, clusterId, 'after the restart');
+  assert.equal(writer(world, clusterId).id, before.id);
+  assert.deepEqual(await world.fleet.hsm(before.id).digest(), digest);
+  assert.match(world.cluster(clusterId).stateMessage ?? '', /was taken back, as asked for/);
+});
+
+/** @returns the state that was answered, or the code of the refusal. */
+async function askBack(world: World, id: ClusterId): Promise<string> {
+  try {
+    return (await world.clusters.migrate(SCOPE, id, 'hsm1.medium')).cluster.state;
+  } catch (cause) {
+    assert.ok(cause instanceof Refused, String(cause));
+    assert.match(cause.message, /Nothing was changed/);
+    return cause.code;
+  }
+}
 
 test('whichever call fails on the way there or back, the cluster is whole, of one type, and nothing is lost', async () => {
   await using world = await World.open();

@@ -1,10 +1,12 @@
 /**
- * AWS's own model of the API, as `aws-sdk` 2 ships it: an independent word on what an answer may hold.
+ * AWS's own model of the API, as `aws-sdk` 2 ships it, with the published bounds, patterns and enumerations, which
+ * that file leaves out: an independent word on what an answer may hold.
  * Every successful answer that a test gets goes through `checkAnswer`.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { FACTS, type Fact, type FactName } from './published.ts';
 
 interface ModelShape {
   readonly shape?: string;
@@ -59,7 +61,8 @@ function check(given: ModelShape, value: unknown, path: string): void {
       return;
     case 'map':
       for (const [key, item] of Object.entries(asRecord(value, path))) {
-        check(shape.value ?? {}, item, `${path}.${key}`);
+        checkText(FACTS.ExternalAz, key, path);
+        checkText(FACTS.SubnetId, item, `${path}.${key}`);
       }
       return;
     case 'boolean':
@@ -72,8 +75,66 @@ function check(given: ModelShape, value: unknown, path: string): void {
       checkTime(value, path);
       return;
     default:
-      assert.equal(typeof value, 'string', `${path}: ${JSON.stringify(value)}`);
+      checkText(factOf(path), value, path);
   }
+}
+
+/** Texts of answers by the name of their member; the map of subnets has its own check. */
+const TEXTS: Readonly<Record<string, FactName>> = {
+  AvailabilityZone: 'ExternalAz',
+  AwsHardwareCertificate: 'Cert',
+  BackupArn: 'BackupArn',
+  BackupId: 'BackupId',
+  BackupPolicy: 'BackupPolicy',
+  BackupState: 'BackupState',
+  ClusterCertificate: 'Cert',
+  ClusterCsr: 'Cert',
+  ClusterId: 'ClusterId',
+  EniId: 'EniId',
+  EniIp: 'IpAddress',
+  EniIpV6: 'IpV6Address',
+  HsmCertificate: 'Cert',
+  HsmId: 'HsmId',
+  HsmType: 'HsmType',
+  Key: 'TagKey',
+  ManufacturerHardwareCertificate: 'Cert',
+  Mode: 'ClusterMode',
+  NetworkType: 'NetworkType',
+  NextToken: 'NextToken',
+  Policy: 'ResourcePolicy',
+  ResourceArn: 'CloudHsmArn',
+  SecurityGroup: 'SecurityGroup',
+  SourceBackup: 'BackupId',
+  // As it was asked for, id or ARN: a choice of ours.
+  SourceBackupId: 'BackupArn',
+  SourceCluster: 'ClusterId',
+  SourceRegion: 'Region',
+  State: 'ClusterState',
+  StateMessage: 'StateMessage',
+  SubnetId: 'SubnetId',
+  Type: 'BackupRetentionType',
+  Value: 'TagValue',
+};
+
+/** @throws AssertionError for a text that nobody wrote down: a new member needs its row. */
+function factOf(path: string): Fact {
+  if (/\bHsms?(\[\d+\])?\.State$/.test(path)) return FACTS.HsmState;
+  if (path.endsWith('BackupRetentionPolicy.Value')) return FACTS.BackupRetentionValue;
+  // Unlike the ids, the published pattern ends after one digit of many.
+  if (path.endsWith('.VpcId')) return { pattern: 'vpc-[0-9a-f]{8,17}' };
+  const name = TEXTS[path.slice(path.lastIndexOf('.') + 1)];
+  assert.ok(name !== undefined, `${path} has no row in TEXTS`);
+  return FACTS[name];
+}
+
+function checkText({ pattern, min = 0, max, oneOf }: Fact, value: unknown, path: string): void {
+  assert.ok(typeof value === 'string', `${path}: ${JSON.stringify(value)}`);
+  const length = [...value].length;
+  assert.ok(length >= min && length <= (max ?? length), `${path} has ${length} characters`);
+  assert.ok(oneOf?.includes(value) ?? true, `${path} is ${value}`);
+  if (pattern === undefined) return;
+  const whole = new RegExp(`^(?:${pattern})$`, pattern.includes('\\p') ? 'u' : '');
+  assert.match(value, whole, path);
 }
 
 function checkStructure(shape: ModelShape, value: unknown, path: string): void {
