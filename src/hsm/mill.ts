@@ -6,7 +6,7 @@ import { Refused } from '../kernel/errors.ts';
 import type { Random } from '../kernel/random.ts';
 import { Serial } from '../kernel/serial.ts';
 import { generateEc, generateRsa, generateSecret, type Wishes } from './generate.ts';
-import type { Newborn } from './objects.ts';
+import { type Newborn, packedAway } from './objects.ts';
 import type { Session } from './sessions.ts';
 
 type Maker = (random: Random, wishes: Wishes) => Promise<readonly Newborn[]>;
@@ -85,7 +85,11 @@ export class KeyMill {
     labelPrefix: string,
   ): Promise<readonly (readonly Newborn[])[]> {
     const families = kinds.map((kind, i) =>
-      this.run(session, () => KINDS[kind](this.#random, { label: `${labelPrefix}${i}` })),
+      this.run(session, async () => {
+        const family = await KINDS[kind](this.#random, { label: `${labelPrefix}${i}` });
+        // At once: they wait for the whole batch, and for their turn to be written.
+        return packedAway(family);
+      }),
     );
     // All settle before the first failure is told, so that none is left floating.
     await Promise.allSettled(families);

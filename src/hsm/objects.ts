@@ -28,6 +28,15 @@ export interface ObjectsNeeds {
 /** An object that is about to exist: everything but its names and owner. */
 export type Newborn = ReadonlyMap<number, AttributeValue>;
 
+/** In the small form, and wiped where they lay before: only when all are packed, because halves of a pair share bytes. */
+export function packedAway(family: readonly Newborn[]): readonly PackedAttributes[] {
+  const packed = family.map((newborn) => PackedAttributes.of(newborn));
+  for (const newborn of family) {
+    if (!(newborn instanceof PackedAttributes)) wipeAttributes(newborn);
+  }
+  return packed;
+}
+
 export interface ListFilter {
   readonly label?: string | undefined;
   readonly class?: string | undefined;
@@ -78,8 +87,7 @@ export class Objects {
    * their bytes live on in the records alone.
    */
   create(session: Session, opcode: string, newborns: readonly Newborn[]): Promise<ObjectRecord[]> {
-    const packed = newborns.map((newborn) => PackedAttributes.of(newborn));
-    for (const newborn of newborns) wipeAttributes(newborn);
+    const packed = packedAway(newborns);
     return this.#needs.changes.make(session, {
       opcode,
       decide: (shared): Decision<ObjectRecord[]> => {
