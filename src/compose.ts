@@ -42,7 +42,7 @@ import { Refused } from './kernel/errors.ts';
 import { MovableClock } from './kernel/movable-clock.ts';
 import { pooledRandom, type Random } from './kernel/random.ts';
 import { Serial } from './kernel/serial.ts';
-import { LocalKms } from './kms/local.ts';
+import { type KeyMark, LocalKms } from './kms/local.ts';
 import { ClockWatch } from './ops/clock-watch.ts';
 import type { Events } from './ops/events.ts';
 import { type HeartbeatSettings, runHeartbeat } from './ops/heartbeat.ts';
@@ -54,6 +54,7 @@ import { createStatus } from './ops/status.ts';
 import { createTimeFacts } from './ops/time-facts.ts';
 import { isOffered, type Profile } from './profile.ts';
 import { FolderVault } from './vault/folder.ts';
+import { objectName } from './vault/names.ts';
 
 /** How long work under way may take to end in order. */
 const STOP_MS = 10 * SECOND_MS;
@@ -154,7 +155,7 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   });
   acts = serviceActs(trail, whereIn(catalog));
 
-  const storage = openStorage(config.regions, folder, clock);
+  const storage = openStorage(config.regions, { folder, clock, catalog });
   const storageOf = (region: string): RegionStorage => {
     const found = storage.get(region);
     if (found === undefined) throw new Refused('NotFound', `${region} is not served here.`);
@@ -244,6 +245,10 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
     rehearsal,
     holdsBind: () => [...storage.values()].map(({ vault }) => vault.holdsBind),
     trail: () => trail.state(),
+    probes: [...storage].flatMap(([region, { vault, kms }]) => [
+      { part: `vault of ${region}`, look: () => vault.stat(objectName('readiness', 'probe')) },
+      { part: `keys of ${region}`, look: () => kms.currentKeyId() },
+    ]),
     places: { vault: folder('vault'), hsms: join(parts.data, 'host') },
     officersDoor: (clusterId) => join(parts.data, 'clusters', clusterId, 'officers.sock'),
   });
@@ -321,17 +326,25 @@ export async function composeService(config: ServiceConfig, parts: ServiceParts)
   };
 }
 
+/** Beside the rows of the backups that need the key. */
+function keyMark(catalog: Catalog, region: string): KeyMark {
+  const name = `kms-key ${region}`;
+  return {
+    get: () => catalog.read((reader) => reader.setting(name)),
+    put: (keyId) => catalog.transact((writer) => writer.putSetting(name, keyId)),
+  };
+}
+
 /** One vault and one key service for each region: a copy to another region is real work. */
 function openStorage(
   regions: readonly string[],
-  folder: (name: string) => string,
-  clock: Clock,
+  { folder, clock, catalog }: { folder: (name: string) => string; clock: Clock; catalog: Catalog },
 ): ReadonlyMap<string, RegionStorage> {
   const storage = new Map<string, RegionStorage>();
   for (const region of regions) {
     storage.set(region, {
       vault: new FolderVault({ folder: join(folder('vault'), region), clock }),
-      kms: new LocalKms({ folder: folder('kms'), region }),
+      kms: new LocalKms({ folder: folder('kms'), region, mark: keyMark(catalog, region) }),
     });
   }
   return storage;

@@ -15,7 +15,9 @@ import { parseOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
 import { objectName } from '../vault/names.ts';
 import type { Backup, ReadyBackup } from './backup.ts';
+import { noteOpening, type Opening } from './opening.ts';
 import { PARTS, SMALL_PARTS_BYTES } from './parts.ts';
+import { OF_THE_BACKUP } from './sound.ts';
 import type { RegionStorage, StorageOf } from './storage.ts';
 
 /** Whatever can open a sealed archive: an HSM of a cluster or a drill. */
@@ -118,6 +120,29 @@ export async function restoreBackup(
       `${backup.id} is ${current?.state ?? 'gone'}; only a READY backup can be restored.`,
     );
   }
+  let opened: OpenOutcome;
+  try {
+    opened = await openOnto(deps, backup, target);
+  } catch (cause) {
+    if (cause instanceof Failed && OF_THE_BACKUP.has(cause.code)) {
+      noteBroken(deps, current, { startedAt, failure: cause.message });
+    }
+    throw cause;
+  }
+  deps.events.emit({
+    kind: 'restored',
+    backupId: backup.id,
+    hsmId: target.hsm.id,
+    durationMs: deps.clock.now() - startedAt,
+  });
+  return opened;
+}
+
+async function openOnto(
+  deps: RestoreDeps,
+  backup: ReadyBackup,
+  target: RestoreTarget,
+): Promise<OpenOutcome> {
   const opened = await openStored(deps.storageOf(backup.region), backup, {
     opener: target.handle,
     type: target.cluster.type,
@@ -134,13 +159,16 @@ export async function restoreBackup(
       `${target.hsm.id} restored ${backup.id}, but its state digest is not the proven one.`,
     );
   }
-  deps.events.emit({
-    kind: 'restored',
-    backupId: backup.id,
-    hsmId: target.hsm.id,
-    durationMs: deps.clock.now() - startedAt,
-  });
   return opened;
+}
+
+/** As a drill would have found it: nobody should have to wait for the next one to hear of it. */
+function noteBroken(deps: RestoreDeps, backup: ReadyBackup, opening: Opening): void {
+  try {
+    noteOpening(deps, backup, opening);
+  } catch {
+    // The restore's own failure says more, and the next drill finds the same.
+  }
 }
 
 /** What a sealing HSM said and what an opening one saw, side by side; the first difference in words. */

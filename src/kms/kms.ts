@@ -13,7 +13,7 @@ export interface EncryptionContext {
 }
 
 export interface WrappedDataKey {
-  /** Names the key for people and for the outer record; `embedded:us-east-1:1`. */
+  /** Names the key for people and for the outer record; `embedded:us-east-1:…`. */
   readonly kmsKeyId: string;
   readonly wrapped: Uint8Array;
 }

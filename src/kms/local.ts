@@ -6,10 +6,11 @@
  * both, has the second layer open (the seal below it still needs an HSM). SECURITY.md says so.
  *
  * A key is durable before it wraps anything, and no file is ever written anew because it could not be
- * read: a missing root beside existing keys is an error, not a reason to make another.
+ * read or is gone: a missing root beside existing keys, or missing keys of which a mark is kept elsewhere, is an
+ * error, not a reason to make others.
  */
 import { openAead, sealAead } from '../crypto/aead.ts';
-import { concat, fromBase64, fromUtf8, toBase64, toUtf8 } from '../kernel/bytes.ts';
+import { concat, fromBase64, fromUtf8, toBase64, toHex, toUtf8 } from '../kernel/bytes.ts';
 import { canonicalJson } from '../kernel/canonical-json.ts';
 import { Failed, Refused } from '../kernel/errors.ts';
 import { type Random, systemRandom } from '../kernel/random.ts';
@@ -21,10 +22,18 @@ import { plainContext } from './records.ts';
 
 const ROOT_FILE = 'root.key';
 const KEY_BYTES = 32;
+/** Of an id: a key that was made anew is never taken for the one that was lost. */
+const ID_BYTES = 8;
 const NONCE_BYTES = 12;
 const WRAPPED_VERSION = 1;
 const FILE_VERSION = 1;
 const REGION = /^[a-z0-9-]{1,40}$/;
+
+/** Kept apart from the key files: which key this region has had. */
+export interface KeyMark {
+  get(): string | undefined;
+  put(keyId: string): void;
+}
 
 /** The keys of one region, by id; the newest wraps. */
 interface KeyRing {
@@ -37,15 +46,17 @@ export class LocalKms implements Kms {
   readonly #region: string;
   readonly #files: KeyFiles;
   readonly #random: Random;
+  readonly #mark: KeyMark | undefined;
   #ring: Promise<KeyRing> | undefined;
 
   /** @throws Refused `InvalidRequest` for a region whose name could not be a file's. */
-  constructor(options: { folder: string; region: string; random?: Random }) {
+  constructor(options: { folder: string; region: string; random?: Random; mark?: KeyMark }) {
     if (!REGION.test(options.region)) {
       throw new Refused('InvalidRequest', `"${options.region}" is not the name of a region.`);
     }
     this.#region = options.region;
     this.#random = options.random ?? systemRandom;
+    this.#mark = options.mark;
     this.#files = new KeyFiles(options.folder, this.#random);
   }
 
@@ -90,10 +101,16 @@ export class LocalKms implements Kms {
 
   async #load(): Promise<KeyRing> {
     await this.#files.prepare();
-    using root = await this.#root();
     const name = `${this.#region}.json`;
-    const stored = (await this.#files.read(name)) ?? (await this.#makeFirstKey(root, name));
-    return parseRing(stored, root);
+    const found = await this.#files.read(name);
+    const marked = this.#mark?.get();
+    if (found === undefined && marked !== undefined) throw lostKey(marked);
+    using root = await this.#root();
+    const ring = parseRing(found ?? (await this.#makeFirstKey(root, name)), root);
+    // Other keys in their place, made by another service or of another time.
+    if (marked !== undefined && !ring.keys.has(marked)) throw lostKey(marked);
+    if (marked !== ring.currentKeyId) this.#mark?.put(ring.currentKeyId);
+    return ring;
   }
 
   async #root(): Promise<Secret> {
@@ -113,7 +130,7 @@ export class LocalKms implements Kms {
   }
 
   async #makeFirstKey(root: Secret, name: string): Promise<Uint8Array> {
-    const id = `embedded:${this.#region}:1`;
+    const id = `embedded:${this.#region}:${toHex(this.#random.bytes(ID_BYTES))}`;
     using key = new Secret(this.#random.bytes(KEY_BYTES));
     const sealed = toBase64(this.#seal(root, key, ringAad(id)));
     const ring: JsonObject = { version: FILE_VERSION, keys: [{ id, sealed }] };
@@ -174,6 +191,11 @@ function asObject(value: JsonValue | undefined): JsonObject {
   return value as JsonObject;
 }
 
+const lostKey = (keyId: string): Failed =>
+  new Failed(
+    'KMS',
+    `[KMS_KEY_LOST] ${keyId}, under which backups are encrypted, is gone from the embedded key service: put the folder DATA/kms back from your copy. No key was made in its place`,
+  );
 const damagedRing = (): Failed =>
   new Failed('KMS', 'a key file of the embedded service is damaged');
 const refusal = (): Failed => new Failed('KMS', 'the key service does not open this data key');

@@ -32,6 +32,12 @@ const LIVE_STATES = [
 /** What one answer lists; the headline is over all of them. */
 const MOST_CLUSTERS = 100;
 
+export interface Probe {
+  readonly part: string;
+  /** Cheap: asked as often as a monitor likes. @throws what is wrong. */
+  readonly look: () => Promise<unknown>;
+}
+
 export interface StatusDeps {
   readonly profile: string;
   readonly plans: ScheduleFacts;
@@ -41,6 +47,8 @@ export interface StatusDeps {
   readonly clock: Clock;
   readonly watch: Pick<ClockWatch, 'step'>;
   readonly rehearsal: Pick<Rehearsal, 'isRehearsal' | 'aheadMs'>;
+  /** Parts that say by themselves whether they are well. */
+  readonly probes: readonly Probe[];
   /** One for each region's vault. */
   readonly holdsBind: () => readonly Vault['holdsBind'][];
   /** Whether calls can be recorded. */
@@ -72,6 +80,7 @@ export function createStatus(deps: StatusDeps): Omit<NativeFacts, 'time'> & {
     status: (scope) => statusOf(deps, scope),
     clusterDoor: (scope, clusterId) => clusterDoor(deps, scope, clusterId),
     readiness: async () => [
+      ...(await Promise.all(deps.probes.map(probed))),
       catalogReadiness(deps),
       trailReadiness(deps),
       await hostReadiness(deps),
@@ -248,6 +257,15 @@ function catalogReadiness({ catalog }: StatusDeps): { part: string; problem?: st
     return { part: 'catalog' };
   } catch (cause) {
     return { part: 'catalog', problem: cause instanceof Error ? cause.message : String(cause) };
+  }
+}
+
+async function probed({ part, look }: Probe): Promise<{ part: string; problem?: string }> {
+  try {
+    await look();
+    return { part };
+  } catch (cause) {
+    return { part, problem: cause instanceof Error ? cause.message : String(cause) };
   }
 }
 

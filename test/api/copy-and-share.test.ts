@@ -70,6 +70,7 @@ describe('copies and shares over the API and the command line', () => {
       readiness: async () => [],
       native: {
         ...createStatus({
+          probes: [],
           catalog,
           fleet,
           clock,

@@ -45,7 +45,9 @@ test('every command says in its help what it does and shows an example', async (
     })
     .map(([path]) => path);
   assert.deepEqual(without, []);
-  for (const [path, command] of leaves(await programOf(CONTEXT))) {
+  const program = await programOf(CONTEXT);
+  const groups = program.commands.map((group): [string, Command] => [group.name(), group]);
+  for (const [path, command] of [...groups, ...leaves(program)]) {
     assert.match(helpOf(command), /\nExamples?:\n/, path);
   }
 });

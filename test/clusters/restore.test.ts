@@ -227,6 +227,7 @@ test('an HSM whose backup does not open says which one would, and is made from t
   await using world = await World.open();
   const { clusterId, hsmId } = await world.activeCluster();
   const [sound] = world.ready(clusterId);
+  world.clock.advance(1_000);
   await world.clusters.deleteHsm(SCOPE, clusterId, { hsmId });
   await world.background.idle();
   const newest = world.ready(clusterId).at(-1);
@@ -236,6 +237,8 @@ test('an HSM whose backup does not open says which one would, and is made from t
   const { id, state, stateMessage = '' } = await world.addHsm(clusterId);
   assert.equal(state, 'DEGRADED');
   assert.match(stateMessage, new RegExp(`^Not usable; delete it and try again. ${newest.id}`));
+  const noted = world.ready(clusterId).find(({ id: each }) => each === newest.id);
+  assert.match(noted?.drill?.failure ?? '', /not in the vault/, 'nobody waits for a drill');
   assert.match(stateMessage, new RegExp(`${sound.id} of .*: .* delete ${newest.id}\\.`));
 
   await world.backups.remove(CALLER, newest.id);

@@ -18,6 +18,7 @@ import { Secret } from '../../src/kernel/secret.ts';
 import { Holder } from '../support/holder.ts';
 import {
   formsOf,
+  formsOfPem,
   type Planted,
   searchBytes,
   searchFile,
@@ -40,19 +41,33 @@ const isRoot = process.getuid?.() === 0;
 const WAYS = isRoot ? (['separate users', 'one user'] as const) : (['one user'] as const);
 const WAIT_MS = 60_000;
 /** All that is neither the roots' nor the customer's. */
-const RESTING_PLACES = ['vault', 'catalog', 'kms', 'access', join('host', 'hsms'), 'clusters'];
+const RESTING_PLACES = [
+  'vault',
+  'catalog',
+  'kms',
+  'access',
+  'audit',
+  join('host', 'hsms'),
+  'clusters',
+];
 /** A call that the control plane makes of the host, and nobody else of anybody. */
 const ONLY_TO_THE_HOST = 'drill-end';
 const NO_CORES =
   'the system writes no core files here; what they would hold is the memory that was searched above';
 
 /** As the host keeps it while no passphrase was set. */
-async function rootKey(data: string, of: string): Promise<Uint8Array> {
+async function rootFile<Content>(data: string, of: string): Promise<Content> {
   const text = await readFile(join(data, 'host', 'roots', of, 'keys.json'), 'utf8');
-  const [newest] = (JSON.parse(text) as { backupKeys: { key: string }[] }).backupKeys;
-  assert.ok(newest !== undefined);
-  return new Uint8Array(Buffer.from(newest.key, 'base64'));
+  // Written by the host in this shape.
+  return JSON.parse(text) as Content;
 }
+
+interface Authority {
+  readonly caKey: string;
+  readonly backupKeys: readonly { readonly key: string }[];
+}
+
+const bytesOf = (text = ''): Uint8Array => new Uint8Array(Buffer.from(text, 'base64'));
 
 function pbkOf(mkbk: Uint8Array, akbk: Uint8Array): Uint8Array {
   using roots = new Roots();
@@ -63,9 +78,19 @@ function pbkOf(mkbk: Uint8Array, akbk: Uint8Array): Uint8Array {
 }
 
 async function rootForms(data: string): Promise<readonly Planted[]> {
-  const mkbk = await rootKey(data, join('makers', 'keyark'));
-  const akbk = await rootKey(data, join('owners', 'home'));
-  return [...formsOf('MKBK', mkbk), ...formsOf('AKBK', akbk), ...formsOf('PBK', pbkOf(mkbk, akbk))];
+  const maker = await rootFile<Authority>(data, join('makers', 'keyark'));
+  const owner = await rootFile<Authority>(data, join('owners', 'home'));
+  const storage = await rootFile<{ key: string }>(data, 'storage');
+  const [mkbk, akbk] = [maker, owner].map(({ backupKeys }) => bytesOf(backupKeys[0]?.key));
+  assert.ok(mkbk?.length === 32 && akbk?.length === 32);
+  return [
+    ...formsOf('MKBK', mkbk),
+    ...formsOf('AKBK', akbk),
+    ...formsOf('PBK', pbkOf(mkbk, akbk)),
+    ...formsOf('storage root', bytesOf(storage.key)),
+    ...formsOfPem("the maker's CA", maker.caKey),
+    ...formsOfPem("the owner's CA", owner.caKey),
+  ];
 }
 
 for (const way of WAYS) {
@@ -191,6 +216,9 @@ async function everyAnswer({ client, clusterId }: ReadyCluster): Promise<unknown
     backups,
     clusters: await client.all('DescribeClusters', 'Clusters'),
     status: await client.own('GetStatus'),
+    trail: await client.own('LookupEvents', {}),
+    restores: await client.own('ListRestores'),
+    forecast: await client.own('Forecast'),
     door: await client.own('GetClusterDoor', { ClusterId: clusterId }),
     proofs: await Promise.all(
       ready.map((backup) => client.own('GetBackupProof', { BackupId: textOf(backup, 'BackupId') })),

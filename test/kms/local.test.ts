@@ -31,7 +31,7 @@ describe('LocalKms', () => {
     await using temp = await tempFolder();
     const folder = join(temp.path, 'kms');
     const kms = new LocalKms({ folder, region: REGION });
-    assert.equal(await kms.currentKeyId(), 'embedded:us-east-1:1');
+    assert.match(await kms.currentKeyId(), /^embedded:us-east-1:[0-9a-f]{16}$/);
     assert.deepEqual((await readdir(folder)).sort(), ['root.key', 'us-east-1.json']);
     assert.equal((await stat(folder)).mode & 0o777, 0o700);
     for (const name of await readdir(folder)) {
@@ -45,7 +45,7 @@ describe('LocalKms', () => {
     const there = new LocalKms({ folder: temp.path, region: 'eu-west-1' });
     const { wrapped } = await here.generateDataKey(CONTEXT);
     await assert.rejects(there.unwrapDataKey(wrapped, CONTEXT), { code: 'KMS' });
-    const renamed = { ...wrapped, kmsKeyId: 'embedded:eu-west-1:1' };
+    const renamed = { ...wrapped, kmsKeyId: await there.currentKeyId() };
     await assert.rejects(there.unwrapDataKey(renamed, CONTEXT), { code: 'KMS' });
   });
 
@@ -61,6 +61,37 @@ describe('LocalKms', () => {
       assert.deepEqual((await fresh.unwrapDataKey(wrapped, CONTEXT)).expose(), key.expose());
     }
     assert.deepEqual((await readdir(temp.path)).sort(), ['root.key', 'us-east-1.json']);
+  });
+
+  it('makes no other keys in the place of marked ones that are gone, and takes them back', async () => {
+    await using temp = await tempFolder();
+    const folder = join(temp.path, 'kms');
+    let marked: string | undefined;
+    const mark = {
+      get: () => marked,
+      put: (keyId: string) => {
+        marked = keyId;
+      },
+    };
+    const open = () => new LocalKms({ folder, region: REGION, mark });
+    const { key, wrapped } = await open().generateDataKey(CONTEXT);
+    assert.equal(marked, wrapped.kmsKeyId);
+    const copy = join(temp.path, 'copy');
+    await cp(folder, copy, { recursive: true });
+
+    await rm(folder, { recursive: true });
+    const lost = { code: 'KMS', message: new RegExp(`KMS_KEY_LOST. ${marked}.*DATA/kms`) };
+    await assert.rejects(open().generateDataKey(CONTEXT), lost);
+    await assert.rejects(open().currentKeyId(), lost);
+    assert.deepEqual(await readdir(folder), []);
+
+    // Another service's folder, with keys that are whole and not these.
+    await new LocalKms({ folder, region: REGION }).currentKeyId();
+    await assert.rejects(open().unwrapDataKey(wrapped, CONTEXT), lost);
+
+    await rm(folder, { recursive: true });
+    await cp(copy, folder, { recursive: true });
+    assert.deepEqual((await open().unwrapDataKey(wrapped, CONTEXT)).expose(), key.expose());
   });
 
   it('refuses to make a new root beside keys whose root is lost, and takes the old one back', async () => {

@@ -66,6 +66,7 @@ for (const state of IN_USE) {
     await using world = await lateWorld(state);
     const { catalog, fleet, clock } = world;
     const status = createStatus({
+      probes: [],
       catalog,
       fleet,
       clock,

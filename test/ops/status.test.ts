@@ -16,6 +16,7 @@ import { callerOf, SCOPE, World } from '../support/world.ts';
 function factsOf(world: World) {
   const { catalog, fleet, clock } = world;
   return createStatus({
+    probes: [],
     ...{ catalog, fleet, clock, profile: 'own' },
     plans: createPlans({
       ...{ catalog, fleet, clock, profile: 'own', policy: DEFAULT_SCHEDULE },

@@ -6,7 +6,10 @@ import { listOf, objectOf, optionalText, optionalTime, textOf } from '../json.ts
 import { printNewKey } from '../new-key.ts';
 
 export function addAccount(program: Command, context: Context): void {
-  const account = program.command('account').description('accounts: create, list');
+  const account = program
+    .command('account')
+    .description('accounts: create, list')
+    .addHelpText('after', '\nExample:\n  keyark account list');
 
   const create = account
     .command('create')

@@ -18,7 +18,8 @@ const TAKE_MS = 10 * MINUTE_MS;
 export function addBackup(program: Command, context: Context): void {
   const backup = program
     .command('backup')
-    .description('backups: list, take, wait, prove, copy, delete and bring back');
+    .description('backups: list, take, wait, proof, copy, delete and bring back')
+    .addHelpText('after', '\nExample:\n  keyark backup take     then: keyark backup list');
 
   const list = backup
     .command('list')

@@ -12,7 +12,8 @@ import { parseDuration } from '../time-words.ts';
 export function addClock(program: Command, context: Context): void {
   const clock = program
     .command('clock')
-    .description("the service's time: show, confirm after a step, advance on a rehearsal");
+    .description("the service's time: show, confirm after a step, advance on a rehearsal")
+    .addHelpText('after', '\nExample:\n  keyark clock show');
 
   const show = clock
     .command('show', { isDefault: true })

@@ -14,7 +14,10 @@ import { waitFor } from '../wait.ts';
 const ACTIVE_MS = 2 * MINUTE_MS;
 
 export function addCluster(program: Command, context: Context): void {
-  const cluster = program.command('cluster').description('clusters: list, activate, give-up');
+  const cluster = program
+    .command('cluster')
+    .description('clusters: list, activate, give-up')
+    .addHelpText('after', '\nExample:\n  keyark cluster list');
 
   const list = cluster
     .command('list')

@@ -5,7 +5,10 @@ import { SETTINGS, settingNames } from '../../settings.ts';
 import { type Context, configOf, hasOption, withJson, withSettings } from '../context.ts';
 
 export function addConfig(program: Command, context: Context): void {
-  const config = program.command('config').description('show and check the settings');
+  const config = program
+    .command('config')
+    .description('show and check the settings')
+    .addHelpText('after', '\nExample:\n  keyark config show');
   const show = config
     .command('show')
     .description('print every setting as it is in force')

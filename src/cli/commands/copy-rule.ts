@@ -8,7 +8,8 @@ import { wholeNumber } from './backup-copy.ts';
 export function addCopyRule(program: Command, context: Context): void {
   const rule = program
     .command('copy-rule')
-    .description('copies to other regions, made by themselves: add, list, remove');
+    .description('copies to other regions, made by themselves: add, list, remove')
+    .addHelpText('after', '\nExample:\n  keyark copy-rule list');
 
   const add = rule
     .command('add')

@@ -15,7 +15,8 @@ const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 }
 export function addCredential(program: Command, context: Context): void {
   const credential = program
     .command('credential')
-    .description('access keys: create, list, disable, enable, remove; session: temporary ones');
+    .description('access keys: create, list, disable, enable, remove; session: temporary ones')
+    .addHelpText('after', '\nExample:\n  keyark credential list');
 
   const create = withHolder(credential.command('create'))
     .description('make an access key; its secret is shown this once')

@@ -10,7 +10,10 @@ import { bindText } from '../marks.ts';
 import { parseDate } from '../time-words.ts';
 
 export function addHold(program: Command, context: Context): void {
-  const hold = program.command('hold').description('backups that must not go: set, list, lift');
+  const hold = program
+    .command('hold')
+    .description('backups that must not go: set, list, lift')
+    .addHelpText('after', '\nExample:\n  keyark hold list');
 
   const set = hold
     .command('set')

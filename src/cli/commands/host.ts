@@ -8,7 +8,10 @@ import { askOperator } from '../operator.ts';
 import { readSecret } from '../secret-input.ts';
 
 export function addHost(program: Command, context: Context): void {
-  const host = program.command('host').description('the HSM host: makers, owners and their roots');
+  const host = program
+    .command('host')
+    .description('the HSM host: makers, owners and their roots')
+    .addHelpText('after', '\nExample:\n  keyark host status');
 
   const status = host
     .command('status')

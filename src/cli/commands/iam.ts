@@ -7,7 +7,10 @@ import { CommandFailed, EXIT } from '../exit-codes.ts';
 import { listOf, textOf } from '../json.ts';
 
 export function addIam(program: Command, context: Context): void {
-  const iam = program.command('iam').description("the API's users and what they may do");
+  const iam = program
+    .command('iam')
+    .description("the API's users and what they may do")
+    .addHelpText('after', '\nExample:\n  keyark iam user list');
   addUsers(iam, context);
   addPolicies(iam, context);
 }

@@ -35,7 +35,8 @@ const SIGNS_WITH: Readonly<Record<string, string>> = {
 export function addKey(program: Command, context: Context): void {
   const key = program
     .command('key')
-    .description('keys inside the HSM: generate, list, sign, delete');
+    .description('keys inside the HSM: generate, list, sign, delete')
+    .addHelpText('after', '\nExample:\n  keyark key generate tls --type rsa-2048');
 
   const generate = key
     .command('generate')

@@ -6,7 +6,10 @@ import { listOf, numberOf, textOf } from '../json.ts';
 import { ADMIN, asOfficer, atDoor, withCluster, withLogin } from '../officer-command.ts';
 
 export function addPolicy(program: Command, context: Context): void {
-  const policy = program.command('policy').description('settings of the HSM: list, set');
+  const policy = program
+    .command('policy')
+    .description('settings of the HSM: list, set')
+    .addHelpText('after', '\nExample:\n  keyark policy list');
 
   const list = policy
     .command('list')

@@ -18,7 +18,8 @@ const RESTORE_MS = 10 * MINUTE_MS;
 export function addRestore(program: Command, context: Context): void {
   const restore = program
     .command('restore')
-    .description('restores into a cluster: plan, start, undo, list');
+    .description('restores into a cluster: plan, start, undo, list')
+    .addHelpText('after', '\nExample:\n  keyark restore plan');
   addPlan(restore, context);
   addStart(restore, context);
   addUndo(restore, context);

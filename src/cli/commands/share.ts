@@ -13,7 +13,8 @@ const HEAD = ['backup', 'owner', 'shared with', 'state'];
 export function addShare(program: Command, context: Context): void {
   const share = program
     .command('share')
-    .description('backups for other accounts: create, promote, list, accept, remove');
+    .description('backups for other accounts: create, promote, list, accept, remove')
+    .addHelpText('after', '\nExample:\n  keyark share list');
   const clientIn = async (command: Command): Promise<Client> =>
     (await clientOf(context, command)).client;
 

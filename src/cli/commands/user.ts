@@ -6,7 +6,10 @@ import { ADMIN, asOfficer, atDoor, withCluster, withLogin } from '../officer-com
 import { readSecret } from '../secret-input.ts';
 
 export function addUser(program: Command, context: Context): void {
-  const user = program.command('user').description('users inside the HSM: list, create, delete');
+  const user = program
+    .command('user')
+    .description('users inside the HSM: list, create, delete')
+    .addHelpText('after', '\nExample:\n  keyark user create app --role crypto-user');
 
   const list = user
     .command('list')
