@@ -82,15 +82,10 @@ export const LAWS: Readonly<Record<string, Law>> = {
     // A vault's folder is a backup's id.
     return [...stored].filter((name) => !kept.has(name.split('/')[0] as Backup['id']));
   },
-  // The last one of a cluster waits until another is READY: that law comes first.
   'nothing past its seven days is still there': ({ now, backups }) =>
-    backups.flatMap((backup) => {
-      if (backup.state !== 'PENDING_DELETION' || backup.purgeAt + LATE_MS >= now) return [];
-      const hasOther = backups.some(
-        (each) => each.state === 'READY' && each.clusterId === backup.clusterId,
-      );
-      return hasOther ? [line(backup)] : [];
-    }),
+    backups
+      .filter((each) => each.state === 'PENDING_DELETION' && each.purgeAt + LATE_MS < now)
+      .map(line),
   'nothing held is ever gone': ({ now, backups }) =>
     backups.filter((backup) => backup.state !== 'READY' && isHeld(backup, now)).map(line),
   'whoever wants it back has seven days': ({ backups }, before) =>
