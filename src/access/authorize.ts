@@ -50,8 +50,16 @@ export function authorize(caller: SignedCaller, wishes: readonly Wish[], grounds
 /** In IAM's words; undefined when it is granted. */
 function refusalOf(caller: SignedCaller, wish: Wish, grounds: Grounds): string | undefined {
   const { action, resource } = wish;
-  const context = contextOf(caller, wish, grounds);
-  const question = { action, resource, context };
+  let context: ConditionContext | undefined;
+  const question = {
+    action,
+    resource,
+    /** Made when a policy is judged: an account's root in its own account needs none. */
+    get context(): ConditionContext {
+      context ??= contextOf(caller, wish, grounds);
+      return context;
+    },
+  };
   const isOwn = resource === '*' || accountIn(resource) === caller.account;
   const isRoot = grounds.policies === undefined;
 
