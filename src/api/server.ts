@@ -213,8 +213,9 @@ function readBody(request: IncomingMessage): Promise<Uint8Array> {
       if (size > MAX_BODY_BYTES) reject(tooLarge());
       else resolve(concat(...chunks));
     });
-    // Also after the end, when it changes nothing any more.
-    request.once('close', () => reject(aborted()));
+    request.once('close', () => {
+      if (!request.complete) reject(aborted());
+    });
     request.once('error', (cause) => reject(aborted(cause)));
   });
 }
