@@ -2,14 +2,13 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { type Clock, MINUTE_MS } from '../kernel/clock.ts';
-import { Failed, Refused } from '../kernel/errors.ts';
 import type { EpochMs } from '../kernel/types.ts';
 import type { Events } from '../ops/events.ts';
 import type { ReadyBackup } from './backup.ts';
 import { drillBackup } from './drill.ts';
 import { drillHorizons, dueDrill } from './drill-plan.ts';
 import { noteOpening } from './opening.ts';
-import { OF_THE_BACKUP } from './sound.ts';
+import { isOfTheBackup } from './sound.ts';
 import type { StorageOf } from './storage.ts';
 
 export interface DrillDeps {
@@ -62,13 +61,26 @@ export class DueDrills {
   async #run(backup: ReadyBackup): Promise<void> {
     const startedAt = this.#deps.clock.now();
     try {
-      noteOpening(this.#deps, backup, { startedAt, failure: await this.#failureOf(backup) });
+      const failure = await this.#failureOf(backup);
+      if (noteOpening(this.#deps, backup, failure)) this.#tell(backup, startedAt, failure);
     } catch (cause) {
       // A time plus a duration is a time.
       this.#notBefore = (startedAt + AFTER_TROUBLE_MS) as EpochMs;
       const why = cause instanceof Error ? cause.message : String(cause);
       this.#deps.events.emit({ kind: 'drillNotDone', backupId: backup.id, why });
     }
+  }
+
+  #tell({ id, clusterId }: ReadyBackup, startedAt: EpochMs, failure: string | undefined): void {
+    const { clock, events } = this.#deps;
+    events.emit({
+      kind: 'drilled',
+      backupId: id,
+      clusterId,
+      outcome: failure === undefined ? 'opened' : 'failed',
+      durationMs: clock.now() - startedAt,
+      ...(failure !== undefined && { why: failure }),
+    });
   }
 
   /** @returns why the backup does not hold, or undefined. @throws when that cannot be told today. */
@@ -78,10 +90,7 @@ export class DueDrills {
       const outcome = await drillBackup({ fleet, storage: storageOf(backup.region) }, backup, {});
       return outcome.opened ? outcome.difference : outcome.why;
     } catch (cause) {
-      const isOfTheBackup = cause instanceof Failed && OF_THE_BACKUP.has(cause.code);
-      if (isOfTheBackup || (cause instanceof Refused && cause.code === 'DoesNotOpen')) {
-        return cause.message;
-      }
+      if (isOfTheBackup(cause)) return cause.message;
       throw cause;
     }
   }

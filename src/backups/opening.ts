@@ -1,6 +1,6 @@
 /**
- * What came of opening a READY backup again, by a drill or by a restore, goes onto its row. A failure is an event;
- * where it hits the newest backup of a cluster with a live HSM, a new backup is due at once. Where it hits the last
+ * What came of opening a READY backup again, by a drill or by a restore, goes onto its row. Where a failure
+ * hits the newest backup of a cluster with a live HSM, a new backup is due at once. Where it hits the last
  * one that opened, a sound one that retention or thinning had marked comes back.
  */
 import type { Catalog, CatalogWriter } from '../catalog/catalog.ts';
@@ -11,17 +11,15 @@ import type { ReadyBackup } from './backup.ts';
 import { markUndeleted } from './remove.ts';
 import { isSound } from './sound.ts';
 
-export interface Opening {
-  readonly startedAt: EpochMs;
-  /** Why it does not hold; undefined when it opened and was the same. */
-  readonly failure: string | undefined;
-}
-
+/**
+ * @param failure why it does not hold; undefined when it opened and was the same.
+ * @returns false when it is not READY any more: then nothing is to be said about it.
+ */
 export function noteOpening(
   { catalog, clock, events }: { catalog: Catalog; clock: Clock; events: Events },
   backup: ReadyBackup,
-  { startedAt, failure }: Opening,
-): void {
+  failure: string | undefined,
+): boolean {
   const at = clock.now();
   const rescued: ReadyBackup[] = [];
   const isThere = catalog.transact((writer) => {
@@ -40,18 +38,10 @@ export function noteOpening(
     }
     return true;
   });
-  if (!isThere) return;
   for (const { id, clusterId } of rescued) {
     events.emit({ kind: 'backupUndeleted', backupId: id, clusterId, by: 'keyark' });
   }
-  events.emit({
-    kind: 'drilled',
-    backupId: backup.id,
-    clusterId: backup.clusterId,
-    outcome: failure === undefined ? 'opened' : 'failed',
-    durationMs: at - startedAt,
-    ...(failure !== undefined && { why: failure }),
-  });
+  return isThere;
 }
 
 /** So many of a cluster's marked backups are looked at, the newest first. */

@@ -15,9 +15,9 @@ import { parseOuterRecord } from '../kms/records.ts';
 import type { Events } from '../ops/events.ts';
 import { objectName } from '../vault/names.ts';
 import type { Backup, ReadyBackup } from './backup.ts';
-import { noteOpening, type Opening } from './opening.ts';
+import { noteOpening } from './opening.ts';
 import { PARTS, SMALL_PARTS_BYTES } from './parts.ts';
-import { OF_THE_BACKUP } from './sound.ts';
+import { isOfTheBackup } from './sound.ts';
 import type { RegionStorage, StorageOf } from './storage.ts';
 
 /** Whatever can open a sealed archive: an HSM of a cluster or a drill. */
@@ -124,9 +124,7 @@ export async function restoreBackup(
   try {
     opened = await openOnto(deps, backup, target);
   } catch (cause) {
-    if (cause instanceof Failed && OF_THE_BACKUP.has(cause.code)) {
-      noteBroken(deps, current, { startedAt, failure: cause.message });
-    }
+    if (isOfTheBackup(cause)) noteBroken(deps, current, cause.message);
     throw cause;
   }
   deps.events.emit({
@@ -163,9 +161,11 @@ async function openOnto(
 }
 
 /** As a drill would have found it: nobody should have to wait for the next one to hear of it. */
-function noteBroken(deps: RestoreDeps, backup: ReadyBackup, opening: Opening): void {
+function noteBroken(deps: RestoreDeps, backup: ReadyBackup, why: string): void {
   try {
-    noteOpening(deps, backup, opening);
+    if (!noteOpening(deps, backup, why)) return;
+    const { id: backupId, clusterId } = backup;
+    deps.events.emit({ kind: 'backupBroken', backupId, clusterId, why });
   } catch {
     // The restore's own failure says more, and the next drill finds the same.
   }

@@ -40,7 +40,7 @@ export interface PageRequest {
 export interface ClusterQuery {
   readonly ids?: readonly ClusterId[];
   readonly vpcIds?: readonly string[];
-  /** Without this filter DELETED clusters stay visible for a while, as AWS's do; the query returns all. */
+  /** Without this filter DELETED clusters are among them. */
   readonly states?: readonly ClusterState[];
 }
 

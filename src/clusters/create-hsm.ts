@@ -3,11 +3,11 @@
  * the cluster was made of, or, for the first HSM of a new cluster, from nothing.
  */
 import type { ReadyBackup } from '../backups/backup.ts';
-import { isSound, OF_THE_BACKUP } from '../backups/sound.ts';
+import { isOfTheBackup, isSound } from '../backups/sound.ts';
 import type { Scope } from '../catalog/catalog.ts';
 import type { Hello } from '../hsm/protocol.ts';
 import { isoTime } from '../kernel/clock.ts';
-import { Failed, Refused } from '../kernel/errors.ts';
+import { Refused } from '../kernel/errors.ts';
 import { newHsmId } from '../kernel/ids.ts';
 import { WAITS_FOR_ROOTS } from '../kernel/roots-locked.ts';
 import type { EpochMs } from '../kernel/types.ts';
@@ -162,12 +162,6 @@ async function feedNewHsm(deps: ClusterDeps, hsm: Hsm): Promise<void> {
         hasWriter,
       });
   }
-}
-
-/** Trying again would end the same way. */
-function isOfTheBackup(cause: unknown): boolean {
-  if (cause instanceof Refused) return cause.code === 'DoesNotOpen';
-  return cause instanceof Failed && OF_THE_BACKUP.has(cause.code);
 }
 
 /** Never by itself from an older one: what is missing then, somebody has to have chosen. */

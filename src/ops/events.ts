@@ -45,6 +45,13 @@ export type ServiceEvent =
       readonly durationMs: number;
       readonly why?: string;
     }
+  /** A restore found it lost or damaged. */
+  | {
+      readonly kind: 'backupBroken';
+      readonly backupId: string;
+      readonly clusterId: string;
+      readonly why: string;
+    }
   /** The world, not the backup, was the reason: nothing is known about the backup. */
   | { readonly kind: 'drillNotDone'; readonly backupId: string; readonly why: string }
   | {

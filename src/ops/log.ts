@@ -16,6 +16,7 @@ const LEVEL_OF = {
   backupProven: 'info',
   backupFailed: 'error',
   drilled: 'info',
+  backupBroken: 'error',
   drillNotDone: 'error',
   deadlineMissed: 'error',
   deadlineMetAgain: 'info',
@@ -76,6 +77,8 @@ function inWords(event: ServiceEvent): string {
       return `${event.backupId} of ${event.clusterId} FAILED: ${event.why}`;
     case 'drilled':
       return `${event.backupId} of ${event.clusterId} was opened again after its proof: ${event.outcome === 'opened' ? 'the same' : `FAILED: ${event.why}`}`;
+    case 'backupBroken':
+      return `${event.backupId} of ${event.clusterId} does not open any more: ${event.why}`;
     case 'drillNotDone':
       return `${event.backupId} could not be opened again for now, which says nothing about it: ${event.why}`;
     case 'deadlineMissed':

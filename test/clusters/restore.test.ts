@@ -239,6 +239,11 @@ test('an HSM whose backup does not open says which one would, and is made from t
   assert.match(stateMessage, new RegExp(`^Not usable; delete it and try again. ${newest.id}`));
   const noted = world.ready(clusterId).find(({ id: each }) => each === newest.id);
   assert.match(noted?.drill?.failure ?? '', /not in the vault/, 'nobody waits for a drill');
+  const told = world.events.filter(({ kind }) => kind === 'backupBroken' || kind === 'drilled');
+  assert.deepEqual(
+    told.map(({ kind }) => kind),
+    ['backupBroken'],
+  );
   assert.match(stateMessage, new RegExp(`${sound.id} of .*: .* delete ${newest.id}\\.`));
 
   await world.backups.remove(CALLER, newest.id);
