@@ -18,6 +18,7 @@ import { createStatus } from '../../src/ops/status.ts';
 import { createTimeFacts } from '../../src/ops/time-facts.ts';
 import { type Entrance, entrance } from '../support/entrance.ts';
 import { inProcess } from '../support/in-process-command.ts';
+import { statusFacts } from '../support/status-facts.ts';
 import { REGIONS, SCOPE, World } from '../support/world.ts';
 import { call } from './stand.ts';
 
@@ -70,18 +71,10 @@ describe('copies and shares over the API and the command line', () => {
       readiness: async () => [],
       native: {
         ...createStatus({
-          probes: [],
-          catalog,
-          fleet,
-          clock,
-          profile: 'own',
+          ...statusFacts(world),
           plans: { forecast: () => ({}), generation: async () => ({}) },
           protection: () => protectionOf({ catalog, fleet, clock, isChangeDriven: true }),
-          watch: world.watch,
           rehearsal,
-          holdsBind: () => ['service'],
-          places: { vault: world.folder, hsms: world.folder },
-          officersDoor: () => '',
           trail: () => door.trail.state(),
         }),
         time: createTimeFacts({ clock, watch: world.watch, rehearsal }),

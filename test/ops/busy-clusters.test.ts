@@ -14,6 +14,7 @@ import {
   sampleCluster,
   sampleHsm,
 } from '../support/catalog-samples.ts';
+import { statusFacts } from '../support/status-facts.ts';
 import { SCOPE, World } from '../support/world.ts';
 
 /** From activation until deletion. */
@@ -64,21 +65,10 @@ for (const state of IN_USE) {
 
   test(`status lists a cluster that is ${state}`, async () => {
     await using world = await lateWorld(state);
-    const { catalog, fleet, clock } = world;
     const status = createStatus({
-      probes: [],
-      catalog,
-      fleet,
-      clock,
-      profile: 'own',
+      ...statusFacts(world),
       plans: { forecast: () => ({}), generation: async () => ({}) },
       protection: () => protectionIn(world),
-      watch: world.watch,
-      rehearsal: { isRehearsal: false, aheadMs: 0 },
-      holdsBind: () => ['service'],
-      places: { vault: world.folder, hsms: world.folder },
-      officersDoor: () => '',
-      trail: () => ({ waiting: 0 }),
     });
     const { Clusters: clusters, Headline: headline } = await status.status(SCOPE);
     assert.partialDeepStrictEqual(clusters, [{ ClusterId: clusterId(1), State: state }]);

@@ -11,24 +11,18 @@ import { createPlans } from '../../src/ops/plans.ts';
 import { protectionOf } from '../../src/ops/protection.ts';
 import { createStatus } from '../../src/ops/status.ts';
 import { at, readyBackup } from '../support/catalog-samples.ts';
+import { statusFacts } from '../support/status-facts.ts';
 import { callerOf, SCOPE, World } from '../support/world.ts';
 
 function factsOf(world: World) {
   const { catalog, fleet, clock } = world;
   return createStatus({
-    probes: [],
-    ...{ catalog, fleet, clock, profile: 'own' },
+    ...statusFacts(world),
     plans: createPlans({
       ...{ catalog, fleet, clock, profile: 'own', policy: DEFAULT_SCHEDULE },
       fatesOf: (cluster) => world.backups.fates(cluster, cluster.id),
     }),
     protection: (account) => protectionOf({ catalog, fleet, clock, isChangeDriven: true }, account),
-    watch: world.watch,
-    rehearsal: { isRehearsal: false, aheadMs: 0 },
-    holdsBind: () => ['service'],
-    places: { vault: world.folder, hsms: world.folder },
-    officersDoor: () => '',
-    trail: () => ({ waiting: 0 }),
   });
 }
 
